@@ -1,0 +1,11 @@
+"""What a user holds in the hand: pipelines, runs, step runs, artifacts, the workspace. Thin objects that join the rooms."""
+
+from __future__ import annotations
+
+from pipelite.api.artifact import Artifact
+from pipelite.api.pipeline import Pipeline, PlannedStep, pipeline
+from pipelite.api.run import Run, StepRun
+from pipelite.api.targets import find_pipeline
+from pipelite.api.workspace import Workspace
+
+__all__ = ["Artifact", "Pipeline", "PlannedStep", "Run", "StepRun", "Workspace", "find_pipeline", "pipeline"]

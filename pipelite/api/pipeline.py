@@ -1,0 +1,258 @@
+"""`@pipeline`: a function of steps that can be run, tracked."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+
+import attrs
+
+from pipelite.api.workspace import open_store
+from pipelite.define import Graph, Step, bind_parameters, is_tracing, parameters_of, prefix, trace
+from pipelite.errors import DefinitionError, TracingError
+from pipelite.execute import Coordinator, preview, stop_if_importing_script
+from pipelite.fingerprint import main_name, module_name
+from pipelite.records import Status
+
+if TYPE_CHECKING:
+    from pipelite.api.run import Run
+    from pipelite.define import ParameterSpec
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@attrs.frozen(kw_only=True)
+class PlannedStep:
+    """What a run would do with one step now."""
+
+    name: str
+    #: "reuse", "compute", or "unknown" where an input is not known before another step has been computed.
+    action: str
+    #: Why, where there is more to say than that nothing equal is stored.
+    reason: str | None
+    #: The step that has to be computed first, for "unknown".
+    depends_on: str | None
+
+
+@attrs.frozen(kw_only=True)
+class PipelineOptions:
+    """What `@pipeline(...)` and `.with_options(...)` take."""
+
+    name: str
+    description: str | None = None
+    #: Name that groups runs; the pipeline's name if None.
+    experiment: str | None = None
+    tags: Mapping[str, str] = attrs.field(factory=dict)
+    #: Called with the run in the submitting process after it completed, or failed.
+    on_success: Callable[[Run], object] | None = None
+    on_failure: Callable[[Run], object] | None = None
+    #: When a step fails, go on with everything that does not need it.
+    keep_going: bool = False
+    #: Compute every step, and store the new results.
+    regenerate_outputs: bool = False
+    #: Show no progress.
+    quiet: bool = False
+
+
+class Pipeline(Generic[P, R]):
+    """A function of steps. Called directly it is the function; `run` and `submit` track it."""
+
+    def __init__(self, func: Callable[P, R], options: PipelineOptions) -> None:
+        self.func = func
+        self.options = options
+        #: The parameters, in the order of the signature.
+        self.specs: tuple[ParameterSpec, ...] = parameters_of(func, pipeline=options.name)
+        for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+            setattr(self, name, getattr(func, name, None))
+        self.__wrapped__ = func
+
+    @property
+    def name(self) -> str:
+        return self.options.name
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function; inside another pipeline's body its steps become part of that one, names prefixed."""
+        if is_tracing():
+            with prefix(self.name):
+                return self.func(*args, **kwargs)
+        return self.func(*args, **kwargs)
+
+    def with_options(self, **changes: Any) -> Pipeline[P, R]:
+        """A copy with other options: those of `@pipeline`, and regenerate_outputs, quiet."""
+        return Pipeline(self.func, _change_options(self.options, changes, f"pipeline {self.name!r}"))
+
+    def run(self, **parameters: Any) -> Run:
+        """Run it and wait, showing progress.
+
+        Raises
+        ------
+        ParameterError
+            If a parameter is unknown, missing or of the wrong type.
+        TracingError, DefinitionError, FingerprintError
+            If the body, a step's code or an argument makes a run impossible; nothing has been started then.
+        StepFailed
+            If a step failed; its `__cause__` is the step's own exception, where that can be pickled.
+        RunCanceled
+            If the run was canceled, for example by Ctrl-C: once lets running steps finish, twice ends them.
+        """
+        return self._start(parameters, shows_progress=True)._wait_in_foreground()
+
+    def submit(self, **parameters: Any) -> Run:
+        """Start it in a background thread of this process, which waits for it at exit."""
+        return self._start(parameters, shows_progress=False)
+
+    def trace(self, **parameters: Any) -> Graph:
+        """The graph of one call, without running anything."""
+        if is_tracing():
+            raise TracingError(f"pipeline {self.name!r} cannot be traced while another pipeline's body is running")
+        values = bind_parameters(self.specs, parameters, pipeline=self.name)
+        return trace(self.func, values, name=self.name)
+
+    def plan(self, **parameters: Any) -> list[PlannedStep]:
+        """What a run would do now, step by step; nothing is computed."""
+        coordinator = self._coordinate(self.trace(**parameters))
+        planned = []
+        for state, depends_on in preview(coordinator):
+            reason = state.decision.reason if state.decision is not None else None
+            action = "unknown" if depends_on else "reuse" if state.status is Status.REUSED else "compute"
+            planned.append(PlannedStep(name=state.node.name, action=action, reason=reason, depends_on=depends_on))
+        return planned
+
+    @property
+    def target(self) -> str | None:
+        """"module:qualname" where it can be imported again; None for one of a notebook or inside of a function."""
+        module = getattr(self.func, "__module__", None)
+        qualname = getattr(self.func, "__qualname__", "<")
+        if not module or "<" in qualname or (module == "__main__" and main_name() is None):
+            return None
+        return f"{module_name(module)}:{qualname}"
+
+    def _coordinate(self, graph: Graph) -> Coordinator:
+        return Coordinator(
+            graph,
+            store=open_store(),
+            working_directory=os.getcwd(),
+            keep_going=self.options.keep_going,
+            regenerate=self.options.regenerate_outputs,
+        )
+
+    def _start(self, parameters: Mapping[str, Any], *, shows_progress: bool, rerun_of: str | None = None) -> Run:
+        from pipelite.api.run import start_run
+
+        stop_if_importing_script()
+        if is_tracing():
+            raise TracingError(
+                f"pipeline {self.name!r} is run in the body of another pipeline; call it, {self.name}(...), to make its "
+                "steps part of that one"
+            )
+        values = bind_parameters(self.specs, parameters, pipeline=self.name)
+        coordinator = self._coordinate(trace(self.func, values, name=self.name))
+        return start_run(self, values, coordinator, shows_progress=shows_progress, rerun_of=rerun_of)
+
+    def __get__(self, instance: object, owner: type | None = None) -> Pipeline[P, R]:
+        if instance is None:
+            return self
+        raise DefinitionError(
+            f"pipeline {self.name!r} is a method; define it as a function at the top level of a module, "
+            "and pass it what it needs as parameters"
+        )
+
+    def __repr__(self) -> str:
+        return f"<pipeline {self.name!r}>"
+
+
+@overload
+def pipeline(func: Callable[P, R], /) -> Pipeline[P, R]: ...
+@overload
+def pipeline(
+    *,
+    name: str = ...,
+    description: str | None = ...,
+    experiment: str | None = ...,
+    tags: Mapping[str, str] = ...,
+    on_success: Callable[[Run], object] | None = ...,
+    on_failure: Callable[[Run], object] | None = ...,
+    keep_going: bool = ...,
+) -> Callable[[Callable[P, R]], Pipeline[P, R]]: ...
+def pipeline(func: Any = None, /, **options: Any) -> Any:
+    """Make a pipeline of a function that calls steps: `@pipeline`, or `@pipeline(name="nightly")`.
+
+    Parameters
+    ----------
+    name : str
+        By default the function's name.
+    description : str
+        By default the first line of the function's docstring.
+    experiment : str
+        Groups runs; by default the pipeline's name.
+    tags : mapping of str to str
+        Given to every run.
+    on_success, on_failure : function of the run
+        Called in the submitting process when a run has completed, or failed. An exception of theirs is a warning.
+    keep_going : bool
+        When a step fails, go on with everything that does not need it.
+
+    Raises
+    ------
+    DefinitionError
+        If an option is unknown or wrong, or the function cannot be a pipeline.
+    """
+    if func is None:
+        return lambda decorated: _make(decorated, options)
+    return _make(func, options)
+
+
+def _make(func: Any, options: Mapping[str, Any]) -> Pipeline[Any, Any]:
+    if isinstance(func, Step):
+        raise DefinitionError(f"{func.name!r} is a step already; a function is either a step or a pipeline")
+    if isinstance(func, Pipeline):
+        raise DefinitionError(f"{func.name!r} is a pipeline already")
+    if not inspect.isfunction(func):
+        raise DefinitionError(f"@pipeline stands above a function, not above {func!r}")
+    if inspect.iscoroutinefunction(func) or inspect.isgeneratorfunction(func) or inspect.isasyncgenfunction(func):
+        raise DefinitionError(f"pipeline {func.__name__!r} is an async or generator function; a plain one is expected")
+    doc = (inspect.getdoc(func) or "").partition("\n")[0] or None
+    first = PipelineOptions(name=func.__name__, description=doc)
+    return Pipeline(func, _change_options(first, options, f"pipeline {func.__name__!r}"))
+
+
+def _change_options(options: PipelineOptions, changes: Mapping[str, Any], where: str) -> PipelineOptions:
+    known = [field.name for field in attrs.fields(PipelineOptions)]
+    for name, value in changes.items():
+        if name not in known:
+            import difflib
+
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; the options are: {', '.join(known)}"
+            raise DefinitionError(f"{where} has no option {name!r}{hint}")
+        expected = _OPTION_CHECKS[name]
+        if not expected[1](value):
+            raise DefinitionError(f"{where}: {name}={value!r} is wrong; {expected[0]} is expected")
+    return attrs.evolve(options, **changes)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+_OPTION_CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "name": ("a text without /", lambda value: _is_text(value) and "/" not in value),
+    "description": ("a text", lambda value: value is None or isinstance(value, str)),
+    "experiment": ("a text", lambda value: value is None or _is_text(value)),
+    "tags": (
+        "a mapping of text to text",
+        lambda value: (
+            isinstance(value, Mapping)
+            and all(isinstance(part, str) for pair in value.items() for part in pair)
+        ),
+    ),
+    "on_success": ("a function of the run", lambda value: value is None or callable(value)),
+    "on_failure": ("a function of the run", lambda value: value is None or callable(value)),
+    "keep_going": ("True or False", lambda value: isinstance(value, bool)),
+    "regenerate_outputs": ("True or False", lambda value: isinstance(value, bool)),
+    "quiet": ("True or False", lambda value: isinstance(value, bool)),
+}
+

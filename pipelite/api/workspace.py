@@ -1,0 +1,116 @@
+"""The workspace, as the user holds it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelite.records import Status
+from pipelite.store import Store, close_dead_runs, find_workspace, get_run, list_runs
+
+if TYPE_CHECKING:
+    from pipelite.api.run import Run
+
+_stores: dict[Path, tuple[Store, int]] = {}
+_lock = threading.Lock()
+
+
+def open_store(path: str | os.PathLike[str] | None = None, *, create: bool = True) -> Store:
+    """The workspace folder, held open once a process.
+
+    The first opening marks the runs whose process is gone as interrupted.
+    """
+    folder = find_workspace(path).resolve()
+    with _lock:
+        found = _stores.get(folder)
+        if found is not None and found[1] == _inode(folder):
+            return found[0]
+        # The folder was removed, and perhaps made anew, under this process.
+        if found is not None:
+            found[0].close()
+        store = Store.open(folder, create=create)
+        close_dead_runs(store)
+        _stores[folder] = store, _inode(folder)
+        return store
+
+
+def _inode(folder: Path) -> int:
+    try:
+        return (folder / "pipelite.db").stat().st_ino
+    except FileNotFoundError:
+        return 0
+
+
+class Workspace:
+    """A workspace folder and what is in it.
+
+    Parameters
+    ----------
+    path : str or Path, optional
+        The folder; by default that of PIPELITE_WORKSPACE, else the nearest `.pipelite` upwards of the working
+        directory, else a new one there.
+
+    Raises
+    ------
+    WorkspaceError
+        If it cannot be used, for example because it lies on a network file system or was made by a newer version.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+        self._store = open_store(path)
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self._store.path
+
+    @property
+    def store(self) -> Store:
+        """The room below, for tools; not part of the public surface."""
+        return self._store
+
+    def runs(
+        self,
+        *,
+        pipeline: str | None = None,
+        experiment: str | None = None,
+        status: str | None = None,
+        since: datetime | None = None,
+        limit: int | None = 50,
+    ) -> list[Run]:
+        """Runs that match everything given, the newest first."""
+        from pipelite.api.run import Run
+
+        records = list_runs(
+            self._store,
+            pipeline=pipeline,
+            experiment=experiment,
+            status=None if status is None else Status(status),
+            since=since,
+            limit=limit,
+        )
+        return [Run(self._store, record.id) for record in records]
+
+    def run(self, id: str | None = None) -> Run:
+        """One run by its id, or the beginning or end of it; the newest without one.
+
+        Raises
+        ------
+        NotFoundError
+            If there is none, or several.
+        """
+        from pipelite.api.run import Run
+
+        return Run(self._store, get_run(self._store, id).id)
+
+    @property
+    def experiments(self) -> list[str]:
+        """Names of all experiments, in alphabetical order."""
+        rows = self._store.database.read("SELECT DISTINCT experiment FROM runs ORDER BY experiment")
+        return [row["experiment"] for row in rows]
+
+    def __repr__(self) -> str:
+        return f"<workspace {self.path}>"

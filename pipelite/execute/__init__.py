@@ -1,0 +1,28 @@
+"""Runs a graph: sends steps to slots, takes in what they return, writes the run's records.
+
+In: a graph and a workspace. Out: artifacts and records; inside a step, `current_run()`.
+"""
+
+from __future__ import annotations
+
+from pipelite.execute.context import StepContext, current_run
+from pipelite.execute.coordinator import Coordinator, Progress, preview
+from pipelite.execute.failures import load_exception
+from pipelite.execute.functions import import_module, stop_if_importing_script
+from pipelite.execute.slots import SLOTS_VARIABLE, count_slots, local_target
+from pipelite.execute.snapshot import collect_sources
+
+__all__ = [
+    "SLOTS_VARIABLE",
+    "Coordinator",
+    "Progress",
+    "StepContext",
+    "collect_sources",
+    "count_slots",
+    "current_run",
+    "import_module",
+    "load_exception",
+    "local_target",
+    "preview",
+    "stop_if_importing_script",
+]

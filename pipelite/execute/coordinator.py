@@ -1,0 +1,562 @@
+"""The loop of a run: plan what is ready, reuse or send it, take in what comes back, until nothing is left."""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import os
+import queue
+import random
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from pipelite.define import Graph, iter_handles
+from pipelite.errors import PipeliteError
+from pipelite.execute.dispatch import Dispatcher, Lease, describe_death, learn_durations, wait_for_exit
+from pipelite.execute.failures import load_exception
+from pipelite.execute.logs import cap_log
+from pipelite.execute.messages import Outcome, Returned
+from pipelite.execute.recording import Recorder
+from pipelite.execute.sending import Sender, make_setup
+from pipelite.execute.slots import LocalTarget
+from pipelite.execute.state import NodeRun, connect
+from pipelite.plan import Planner
+from pipelite.records import FINAL, Failure, RunRecord, Status, StoredResult
+from pipelite.store import STEP_RUNS_PER_RUN, RunWriter, Store, decode_outputs
+
+#: Seconds between two looks at what runs: for marks, spools, logs, timeouts.
+POLL_S = 0.2
+#: A retry waits up to this much longer than asked, so that steps which failed together do not come back together.
+JITTER = 0.25
+
+
+@attrs.define
+class Progress:
+    """How far a run is; written by its coordinator, read by whoever shows it."""
+
+    total: int
+    counts: dict[Status, int] = attrs.field(factory=dict)
+    #: What happened, in order: node name, status, seconds, reason.
+    events: deque[tuple[str, Status, float, str | None]] = attrs.field(factory=deque)
+    #: Names of the steps that have been running for a moment, to when they started (seconds since the epoch).
+    running: dict[str, float] = attrs.field(factory=dict)
+    #: Whether somebody takes the events.
+    is_watched: bool = False
+
+
+class Coordinator:
+    """One run, from its graph to its last record. `run` blocks; `drain` and `stop` may be called from any thread."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        *,
+        store: Store,
+        working_directory: str,
+        keep_going: bool = False,
+        regenerate: bool = False,
+    ) -> None:
+        """Look at all steps and constants; nothing is computed or stored yet.
+
+        Raises
+        ------
+        FingerprintError
+            If the code of a step or a constant argument cannot be identified.
+        """
+        self.graph = graph
+        self.progress = Progress(len(graph.nodes))
+        self.error: str | None = None
+        #: The step run that made the run fail, if one did.
+        self.failed: NodeRun | None = None
+        self.store = self._store = store
+        self._keep_going = keep_going
+        self._working_directory = working_directory
+        self.states: list[NodeRun] = connect(graph, 0)
+        for handle in iter_handles(graph.outputs):
+            self.states[handle.node.position].is_output = True
+        self._planner = Planner(
+            graph, self.states, store=store, regenerate=regenerate, working_directory=working_directory
+        )
+        self._planner.check_constants()
+        self._unfinished = len(self.states)
+        self._arrived = [state for state in self.states if not state.waits_for]
+        self._in_flight: dict[str, NodeRun] = {}
+        self._delayed: list[tuple[float, int, NodeRun]] = []
+        self._order = itertools.count()
+        #: What ends the run early: failed or canceled.
+        self._ending: Status | None = None
+        self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._last_poll = time.monotonic()
+
+    def codes(self) -> Any:
+        """Code fingerprints of all steps."""
+        return self._planner.codes()
+
+    def run(self, record: RunRecord, writer: RunWriter, target: LocalTarget, **first: Any) -> Status:
+        """Run the graph to its end; `first` is what else goes into the first commit."""
+        started = time.monotonic()
+        for state in self.states:
+            state.id = record.number * STEP_RUNS_PER_RUN + state.node.position
+        spool_folder = self._store.path / "spool"
+        self._target = target
+        self._recorder = Recorder(writer, spool_folder)
+        self._recorder.start_tags(record.tags)
+        self._sender = Sender(self._store, self._planner)
+        setup = make_setup(self._store, record.id, record.pipeline, self._working_directory)
+        self._log_folder = self._store.path / "logs"
+        self._dispatcher = Dispatcher(target, self._sender, setup, spool_folder / record.id, self._hear_return)
+        ticket = target.call_when_free(lambda: self._events.put(lambda: None))
+        self._first: dict[str, Any] = {"codes": self.codes(), **first}
+        try:
+            self._loop()
+        except BaseException as exc:
+            # Not a step's fault: a full disk, a lost workspace, a mistake of ours. The run must not stay "running".
+            self._give_up(exc, time.monotonic() - started)
+            raise
+        finally:
+            target.forget(ticket)
+            self._dispatcher.release_idle()
+        status = self._ending or (Status.FAILED if self.failed is not None else Status.COMPLETED)
+        self._commit(status=status, error=self.error, ended_at=datetime.now(UTC), duration_s=time.monotonic() - started)
+        shutil.rmtree(spool_folder / record.id, ignore_errors=True)
+        return status
+
+    def drain(self) -> None:
+        """Start nothing more, let running steps finish, and end as canceled."""
+        self._events.put(lambda: self._end_early(Status.CANCELED))
+
+    def stop(self) -> None:
+        """End running steps at once, and the run as canceled."""
+
+        def end_now() -> None:
+            self._end_early(Status.CANCELED)
+            for lease in self._dispatcher.leases:
+                if lease.batches:
+                    self._kill(lease, "canceled")
+
+        self._events.put(end_now)
+
+    def _give_up(self, error: BaseException, duration_s: float) -> None:
+        for lease in self._dispatcher.leases:
+            if lease.batches:
+                kill_tree(lease.process.pid)
+                lease.batches.clear()
+                lease.slot.replace()
+        self.error = f"the run could not go on: {type(error).__name__}: {error}"
+        with contextlib.suppress(PipeliteError):
+            self._recorder.give_up(status=Status.FAILED, error=self.error, duration_s=duration_s)
+
+    # The loop.
+
+    def _loop(self) -> None:
+        while self._unfinished:
+            self._settle()
+            if self._ending is None:
+                self._bring_back_delayed()
+                if self._dispatcher.queue:
+                    self._prepare()
+                    self._dispatcher.dispatch()
+            elif not self._dispatcher.running_count():
+                self._skip_rest()
+                return
+            self._dispatcher.release_idle()
+            if self._unfinished:
+                self._wait()
+
+    def _settle(self) -> None:
+        """Plan all nodes whose inputs are there; a reused one brings others to that point."""
+        while self._arrived:
+            states, self._arrived = self._arrived, []
+            if self._ending is not None:
+                return
+            self._planner.plan(states)
+            for state in states:
+                decision = state.decision
+                assert decision is not None
+                if decision.result is not None:
+                    self._reuse(state, decision.result)
+                elif self._follows_another(state):
+                    continue
+                else:
+                    self._dispatcher.queue.append(state)
+
+    def _follows_another(self, state: NodeRun) -> bool:
+        """Of equal nodes in one run one is computed and the others take its result."""
+        if state.node.step.options.cache is False or state.key is None:
+            return False
+        first = self._in_flight.setdefault(state.key, state)
+        if first is state:
+            return False
+        if first.followers is None:
+            first.followers = []
+        first.followers.append(state)
+        return True
+
+    def _prepare(self) -> None:
+        """Before the first step is sent: make sure that all that may follow can be sent too."""
+        if not self._sender.is_ready:
+            self._sender.ship_all([state.node.step for state in self.states if not state.is_final])
+            self._commit()
+
+    def _wait(self) -> None:
+        """Take in what has happened; wait for something if nothing has."""
+        if self._recorder.is_due():
+            self._commit()
+        timeout = POLL_S
+        if self._delayed:
+            timeout = min(timeout, max(0.0, self._delayed[0][0] - time.monotonic()))
+        try:
+            event = self._events.get_nowait()
+        except queue.Empty:
+            try:
+                event = self._events.get(timeout=timeout)
+            except queue.Empty:
+                self._poll()
+                return
+        while True:
+            event()
+            try:
+                event = self._events.get_nowait()
+            except queue.Empty:
+                break
+        if time.monotonic() - self._last_poll > POLL_S:
+            self._poll()
+
+    def _bring_back_delayed(self) -> None:
+        now = time.monotonic()
+        while self._delayed and self._delayed[0][0] <= now:
+            self._dispatcher.queue.appendleft(heapq.heappop(self._delayed)[2])
+
+    def _commit(self, **run: Any) -> None:
+        first, self._first = self._first, {}
+        for ref in self._sender.stored_constants:
+            self._recorder.add_artifact(ref)
+        self._sender.stored_constants.clear()
+        self._recorder.commit(**first, **run)
+
+    # What comes back.
+
+    def _hear_return(self, lease: Lease, future: Future[bytes]) -> None:
+        self._events.put(lambda: self._take_in(lease, future))
+
+    def _take_in(self, lease: Lease, future: Future[bytes]) -> None:
+        import pickle
+
+        batch = self._dispatcher.take_back(lease)
+        error = future.exception()
+        if error is not None:
+            self._take_in_death(lease, batch, error)
+            return
+        returned: Returned = pickle.loads(future.result())
+        learn_durations(batch, returned)
+        outcomes = {outcome.position: outcome for outcome in returned.outcomes}
+        if any(outcome.spool_end for outcome in returned.outcomes):
+            self._recorder.read_grown_spools([returned.spool_file], self.states)  # type: ignore[arg-type]
+        for state in batch:
+            outcome = outcomes.get(state.node.position)
+            if outcome is None:
+                self._hand_back(state)
+            else:
+                self._take_outcome(lease, state, outcome, returned.log_file)
+
+    def _hand_back(self, state: NodeRun) -> None:
+        """Put a step that was not started back to the front of the queue."""
+        state.attempts -= 1
+        self._dispatcher.queue.appendleft(state)
+
+    def _take_outcome(self, lease: Lease, state: NodeRun, outcome: Outcome, log_file: str) -> None:
+        self.progress.running.pop(state.node.name, None)
+        if outcome.failure is not None:
+            if outcome.failure.type_name == "StaleWorkerError":
+                lease.slot.replace()
+                self._hand_back(state)
+            elif not self._retry(state, outcome.failure):
+                state.status, state.failure = Status.FAILED, outcome.failure
+                self._recorder.add_computed(state, outcome, log_file, reason=self._reason(state))
+                self._fail(state)
+            return
+        state.status = Status.COMPLETED
+        state.form = outcome.form
+        if state.needs_outputs:
+            state.outputs = decode_outputs(outcome.outputs)
+        reason = self._reason(state)
+        reusable = state.node.step.options.cache is not False and not (
+            outcome.returned_none and state.node.step.options.cache is None
+        )
+        if reusable and state.paths:
+            changed = self._planner.has_changed_inputs(state)
+            if changed is not None:
+                reusable = False
+                reason = f"not reusable: the input {str(changed)!r} changed while the step ran"
+        self._recorder.add_computed(state, outcome, log_file, reason=reason)
+        if reusable:
+            self._recorder.add_result(state, outcome)
+        self._finish(state, outcome.duration_s, reason)
+        self._serve_followers(state, reusable)
+
+    def _reason(self, state: NodeRun) -> str | None:
+        return state.decision.reason if state.decision is not None else None
+
+    def _reuse(self, state: NodeRun, result: StoredResult) -> None:
+        state.status = Status.REUSED
+        state.outputs = dict(result.outputs)
+        state.form = result.form
+        self._recorder.add_reused(state, result.step_run_id, None)
+        self._finish(state, 0.0, None)
+
+    def _serve_followers(self, state: NodeRun, reusable: bool) -> None:
+        if state.key is not None and self._in_flight.get(state.key) is state:
+            del self._in_flight[state.key]
+        followers, state.followers = state.followers, None
+        for follower in followers or ():
+            if not reusable:
+                self._arrived.append(follower)
+                continue
+            follower.status = Status.REUSED
+            follower.outputs = state.outputs
+            follower.form = state.form
+            self._recorder.add_reused(follower, state.id, f"equal to step {state.node.name!r} of this run")
+            self._finish(follower, 0.0, None)
+
+    def _finish(self, state: NodeRun, duration_s: float, reason: str | None) -> None:
+        """A node has an output: those that waited for it may be next."""
+        self._count(state, duration_s, reason)
+        for dependent, _ in state.dependents:
+            dependent.waits_for -= 1
+            if not dependent.waits_for and dependent.status is Status.PENDING:
+                self._arrived.append(dependent)
+
+    def _count(self, state: NodeRun, duration_s: float, reason: str | None) -> None:
+        self._unfinished -= 1
+        progress = self.progress
+        progress.counts[state.status] = progress.counts.get(state.status, 0) + 1
+        if progress.is_watched:
+            progress.events.append((state.node.name, state.status, duration_s, reason))
+
+    # What goes wrong.
+
+    def _retry(self, state: NodeRun, failure: Failure) -> bool:
+        options = state.node.step.options
+        if self._ending is not None or state.attempts > options.retries or not _is_retried(failure, options.retry_on):
+            return False
+        delay = options.retry_delay_s * options.retry_backoff ** (state.attempts - 1)
+        delay *= 1 + JITTER * random.random()
+        heapq.heappush(self._delayed, (time.monotonic() + delay, next(self._order), state))
+        return True
+
+    def _fail(self, state: NodeRun) -> None:
+        """A step failed for good: what needs it is skipped, and without `keep_going` all that has not started."""
+        failure = state.failure
+        assert failure is not None
+        if self.failed is None:
+            self.failed = state
+            self.error = f"step {state.node.name!r} failed: {failure.type_name}: {failure.message}"
+        self._count(state, 0.0, f"{failure.type_name}: {failure.message}")
+        if state.key is not None and self._in_flight.get(state.key) is state:
+            del self._in_flight[state.key]
+        for follower in state.followers or ():
+            self._arrived.append(follower)
+        state.followers = None
+        self._skip_dependents(state)
+        if not self._keep_going:
+            self._end_early(Status.FAILED)
+
+    def _skip_dependents(self, state: NodeRun) -> None:
+        waiting = [state]
+        while waiting:
+            ended = waiting.pop()
+            for dependent, _ in ended.dependents:
+                if dependent.status is Status.PENDING:
+                    self._skip(dependent, f"step {ended.node.name!r}, which it needs, {_ended(ended.status)}")
+                    waiting.append(dependent)
+
+    def _skip(self, state: NodeRun, reason: str) -> None:
+        state.status = Status.SKIPPED
+        self._recorder.add_ended(state, reason=reason)
+        self._count(state, 0.0, reason)
+
+    def _end_early(self, status: Status) -> None:
+        if self._ending is None or status is Status.CANCELED:
+            self._ending = status
+
+    def _skip_rest(self) -> None:
+        why = "the run was canceled" if self._ending is Status.CANCELED else "another step failed"
+        for state in self.states:
+            if state.status not in FINAL:
+                self._skip(state, f"{why} before it started")
+
+    def _take_in_death(self, lease: Lease, batch: list[NodeRun], error: BaseException) -> None:
+        """A worker died: the step it was at is charged, the others of its batch go back to the queue."""
+        wait_for_exit(lease.process)
+        mark = lease.read_mark()
+        at = mark.position if mark is not None else -1
+        guilty = next((state for state in batch if state.node.position == at), batch[0])
+        self._recorder.read_grown_spools([f"{lease.name}.jsonl"], self.states)  # type: ignore[arg-type]
+        why = lease.doomed.pop(guilty.node.position, None)
+        peak = lease.memory_seen
+        failure = Failure(
+            type_name="TimeoutError" if why and why != "canceled" else "WorkerDied",
+            message=why or describe_death(lease, peak),
+            traceback="",
+        )
+        log_file, process_pid = f"{lease.name}.log", lease.process.pid if lease.process is not None else None
+        lease.slot.replace()
+        for state in reversed(batch):
+            if state is not guilty:
+                self._hand_back(state)
+        self.progress.running.pop(guilty.node.name, None)
+        started_at = mark.started_at if mark is not None and guilty.node.position == at else None
+        if why != "canceled" and self._retry(guilty, failure):
+            return
+        guilty.failure = failure if why != "canceled" else None
+        guilty.status = Status.CANCELED if why == "canceled" else Status.FAILED
+        figures: dict[str, Any] = {"peak_memory_bytes": peak}
+        if started_at is not None and mark is not None and process_pid is not None:
+            figures.update(
+                started_at=datetime.fromtimestamp(started_at, UTC).isoformat(timespec="microseconds"),
+                duration_s=max(0.0, time.time() - started_at),
+                log=(log_file, mark.log_start, _size_of(self._log_folder / log_file)),
+            )
+        self._recorder.add_ended(guilty, reason=self._reason(guilty), **figures)
+        if guilty.status is Status.FAILED:
+            self._fail(guilty)
+        else:
+            self._count(guilty, 0.0, "canceled")
+
+    def _kill(self, lease: Lease, why: str) -> None:
+        """End the worker of a lease; its batch comes back as a death."""
+        mark = lease.read_mark()
+        batch = lease.batches[0]
+        at = mark.position if mark is not None else -1
+        guilty = next((state for state in batch if state.node.position == at), batch[0])
+        lease.doomed[guilty.node.position] = why
+        kill_tree(lease.process.pid)
+
+    # What goes on meanwhile.
+
+    def _poll(self) -> None:
+        self._last_poll = time.monotonic()
+        for lease in self._dispatcher.leases:
+            if lease.batches:
+                self._look_at_lease(lease)
+        if self._recorder.is_due():
+            self._commit()
+
+    def _look_at_lease(self, lease: Lease) -> None:
+        mark = lease.read_mark()
+        if mark is None:
+            return
+        self._recorder.read_grown_spools([f"{lease.name}.jsonl"], self.states)  # type: ignore[arg-type]
+        state = self.states[mark.position] if mark.position < len(self.states) else None
+        if state is None or all(state not in batch for batch in lease.batches):
+            return
+        if lease.seen is not None and lease.seen.count == mark.count:
+            # It has been at the same step for two looks: that is worth a record of its own.
+            log_file = f"{lease.name}.log"
+            if lease.recorded != mark.count:
+                lease.recorded = mark.count
+                self.progress.running[state.node.name] = mark.started_at
+                state.status = Status.RUNNING
+                self._recorder.add_running(state, mark.started_at, log_file, mark.log_start)
+            lease.memory_seen = _resident_bytes(lease.process.pid) or lease.memory_seen
+            cap_log(self._log_folder / log_file, mark.log_start)
+            timeout_s = state.node.step.options.timeout_s
+            if timeout_s is not None and time.time() - mark.started_at > timeout_s and not lease.doomed:
+                self._kill(lease, f"it took longer than its timeout of {timeout_s:g} s and was ended")
+        lease.seen = mark
+
+
+def preview(coordinator: Coordinator) -> list[tuple[NodeRun, str | None]]:
+    """What a run would do now, without doing it: each node, and the first computed step it depends on if any.
+
+    A node whose inputs are not known before something is computed has no key.
+    """
+    states = coordinator.states
+    planner = coordinator._planner
+    unknown: dict[int, str] = {}
+    arrived = [state for state in states if not state.waits_for]
+    while arrived:
+        planner.plan(arrived)
+        following = []
+        for state in arrived:
+            result = state.decision.result if state.decision is not None else None
+            if result is not None:
+                state.outputs, state.form = dict(result.outputs), result.form
+                state.status = Status.REUSED
+            for dependent, order_only in state.dependents:
+                if result is None and not order_only:
+                    unknown.setdefault(dependent.node.position, state.node.name)
+                dependent.waits_for -= 1
+                if not dependent.waits_for:
+                    following.append(dependent)
+        arrived = []
+        while following:
+            state = following.pop(0)
+            position = state.node.position
+            if position not in unknown:
+                arrived.append(state)
+                continue
+            for dependent, order_only in state.dependents:
+                if not order_only:
+                    unknown.setdefault(dependent.node.position, state.node.name)
+                dependent.waits_for -= 1
+                if not dependent.waits_for:
+                    following.append(dependent)
+    return [(state, unknown.get(state.node.position)) for state in states]
+
+
+def kill_tree(pid: int) -> None:
+    """End a process and its descendants at once."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        family = [*process.children(recursive=True), process]
+    except psutil.NoSuchProcess:
+        return
+    for member in family:
+        try:
+            member.kill()
+        except psutil.NoSuchProcess:
+            continue
+
+
+def _is_retried(failure: Failure, retry_on: tuple[type[BaseException], ...]) -> bool:
+    error = load_exception(failure)
+    if error is not None:
+        return isinstance(error, retry_on)
+    if failure.type_name in {kind.__qualname__ for kind in retry_on}:
+        return True
+    return Exception in retry_on and failure.type_name not in ("SystemExit", "KeyboardInterrupt", "GeneratorExit")
+
+
+def _ended(status: Status) -> str:
+    return {Status.FAILED: "failed", Status.SKIPPED: "was skipped", Status.CANCELED: "was canceled"}.get(
+        status, status.value
+    )
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
+
+
+def _resident_bytes(pid: int) -> int | None:
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return None
+
+

@@ -1,0 +1,229 @@
+"""Hands ready steps to free slots: at once, one by one where they take long, in batches where they are tiny."""
+
+from __future__ import annotations
+
+import pickle
+import signal
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from pipelite.execute.messages import Batch, Returned, RunSetup
+from pipelite.execute.sending import Sender
+from pipelite.execute.slots import LocalTarget, Slot
+from pipelite.execute.spool import Mark, MarkFile
+from pipelite.execute.state import NodeRun
+
+#: A batch is made to last about this long, so that others of its steps are handed on in time.
+BATCH_S = 0.02
+#: A worker hands the rest of a batch back after this long: the estimate was wrong.
+BUDGET_S = 0.1
+#: Steps estimated below this go in batches, and a slot gets its next batch while it works on one.
+TINY_S = 0.005
+#: Seconds per step as last measured in this process, by the digest of its code.
+_durations: dict[str, float] = {}
+
+
+class Lease:
+    """Slots held for the steps of one run: one that works, and those it needs the cores of."""
+
+    def __init__(self, slots: list[Slot], mark_folder: Path) -> None:
+        self.slots = slots
+        self.batches: deque[list[NodeRun]] = deque()
+        #: Why the worker was ended on purpose, by the position of the step it was at.
+        self.doomed: dict[int, str] = {}
+        #: Resident size of the worker at the last look.
+        self.memory_seen: int | None = None
+        self.process: Any = None
+        #: The mark that was seen at the last look, and which of them the records have.
+        self.seen: Mark | None = None
+        self.recorded = -1
+        self._mark_folder = mark_folder
+        self._mark: MarkFile | None = None
+        self._mark_pid: int | None = None
+
+    @property
+    def slot(self) -> Slot:
+        return self.slots[0]
+
+    @property
+    def name(self) -> str:
+        """Name of its worker's files in the spool and log folders."""
+        return f"{self._mark_folder.name}/{self.process.pid}"
+
+    def read_mark(self) -> Mark | None:
+        """Which step the worker is at; None before the first."""
+        if self.process is None:
+            return None
+        if self._mark is None or self._mark_pid != self.process.pid:
+            path = self._mark_folder / f"{self.process.pid}.mark"
+            if not path.exists():
+                return None
+            self._mark, self._mark_pid = MarkFile(path), self.process.pid
+        mark = self._mark.get()
+        return mark if mark.count else None
+
+    def close(self) -> None:
+        if self._mark is not None:
+            self._mark.close()
+            self._mark = None
+
+
+class Dispatcher:
+    """The leases of one run."""
+
+    def __init__(
+        self,
+        target: LocalTarget,
+        sender: Sender,
+        setup: RunSetup,
+        mark_folder: Path,
+        returned: Callable[[Lease, Future[bytes]], None],
+    ) -> None:
+        self._target = target
+        self._sender = sender
+        self._setup = setup
+        self._mark_folder = mark_folder
+        self._returned = returned
+        self.leases: list[Lease] = []
+        self.queue: deque[NodeRun] = deque()
+
+    def dispatch(self) -> None:
+        """Send as much of the queue as there is room for."""
+        while self.queue:
+            state = self.queue[0]
+            cpus = min(state.node.step.options.cpus, self._target.size)
+            lease = self._find_room(state, cpus)
+            if lease is None:
+                return
+            self._send(lease, self._take_batch(cpus), cpus)
+
+    def take_back(self, lease: Lease) -> list[NodeRun]:
+        """The batch that a worker has returned, or died with."""
+        return lease.batches.popleft()
+
+    def release_idle(self) -> None:
+        """Give back the slots that have nothing to do."""
+        idle = [lease for lease in self.leases if not lease.batches]
+        for lease in idle:
+            self.leases.remove(lease)
+            lease.close()
+            self._target.release(lease.slots)
+
+    def running_count(self) -> int:
+        return sum(len(lease.batches) for lease in self.leases)
+
+    def _find_room(self, state: NodeRun, cpus: int) -> Lease | None:
+        for lease in self.leases:
+            if not lease.batches and len(lease.slots) == cpus:
+                return lease
+        slots = self._target.acquire(cpus)
+        if slots is None:
+            # A lease of another size stands idle: its slots may be what is missing.
+            if any(not lease.batches for lease in self.leases):
+                self.release_idle()
+                slots = self._target.acquire(cpus)
+        if slots is not None:
+            lease = Lease(slots, self._mark_folder)
+            self._refresh(lease.slot)
+            self.leases.append(lease)
+            return lease
+        if cpus == 1 and self._estimate(state) < TINY_S:
+            for lease in self.leases:
+                if len(lease.batches) == 1 and len(lease.slots) == 1 and self._is_tiny(lease.batches[0]):
+                    return lease
+        return None
+
+    def _refresh(self, slot: Slot) -> None:
+        """Replace a worker that holds an older version of the code."""
+        for path, digest in self._sender.sources().items():
+            if slot.sources.get(path, digest) != digest:
+                slot.replace()
+                return
+
+    def _take_batch(self, cpus: int) -> list[NodeRun]:
+        queue = self.queue
+        first = queue.popleft()
+        batch = [first]
+        total = self._estimate(first)
+        if cpus > 1 or total >= TINY_S or first.node.step.options.timeout_s is not None:
+            return batch
+        # Never more than a fair share of what is ready: the slots are to end at about the same time.
+        most = len(queue) // (2 * self._target.size)
+        while len(batch) < most and total < BATCH_S:
+            following = queue[0]
+            options = following.node.step.options
+            estimate = self._estimate(following)
+            if options.cpus > 1 or estimate >= TINY_S or options.timeout_s is not None:
+                break
+            batch.append(queue.popleft())
+            total += estimate
+        return batch
+
+    def _send(self, lease: Lease, batch: list[NodeRun], cpus: int) -> None:
+        slot = lease.slot
+        functions = []
+        for state in batch:
+            shipped = self._sender.ship(state.node.step)
+            if shipped.id not in slot.functions:
+                functions.append(shipped)
+                slot.functions.add(shipped.id)
+                slot.sources.update(shipped.sources)
+            state.attempts += 1
+        setup = None if slot.setup == self._setup.id else self._setup
+        slot.setup = self._setup.id
+        items = tuple([self._sender.make_item(state, cpus) for state in batch])
+        payload = pickle.dumps(Batch(setup, tuple(functions), items, BUDGET_S), pickle.HIGHEST_PROTOCOL)
+        lease.batches.append(batch)
+        future = slot.submit(payload)
+        lease.process = slot.process()
+        future.add_done_callback(lambda done: self._returned(lease, done))
+
+    def _estimate(self, state: NodeRun) -> float:
+        return _durations.get(state.code or "", TINY_S)
+
+    def _is_tiny(self, batch: list[NodeRun]) -> bool:
+        return all(self._estimate(state) < TINY_S for state in batch)
+
+
+def learn_durations(batch: list[NodeRun], returned: Returned) -> None:
+    """Remember how long steps take, what the worker does around them included."""
+    outcomes = returned.outcomes
+    spent: dict[str, list[float]] = {}
+    for state, outcome, following in zip(batch, outcomes, (*outcomes[1:], None), strict=False):
+        # From start to start covers storing the output too.
+        took = outcome.duration_s if following is None else following.started_at - outcome.started_at
+        spent.setdefault(state.code or "", []).append(max(took, 2e-5))
+    for code, times in spent.items():
+        latest = sum(times) / len(times)
+        before = _durations.get(code)
+        _durations[code] = latest if before is None or latest > before else (before + latest) / 2
+    if len(_durations) > 10_000:
+        _durations.clear()
+
+
+def describe_death(lease: Lease, peak_memory_bytes: int | None) -> str:
+    """Say how a worker ended."""
+    code = getattr(lease.process, "exitcode", None)
+    if code is None:
+        return "its worker process ended"
+    if code < 0:
+        name = signal.Signals(-code).name if -code in iter(signal.Signals) else str(-code)
+        text = f"its worker process was ended by {name}"
+        if name == "SIGKILL":
+            text += ", which is what the system sends when memory runs out"
+    else:
+        text = f"its worker process exited with code {code}"
+    if peak_memory_bytes:
+        text += f"; its memory was last seen at {peak_memory_bytes / 2**20:.0f} MiB"
+    return text
+
+
+def wait_for_exit(process: Any, timeout_s: float = 2.0) -> None:
+    """Wait until the exit code of a dead worker is known."""
+    until = time.monotonic() + timeout_s
+    while process is not None and process.exitcode is None and time.monotonic() < until:
+        process.join(0.05)

@@ -1,0 +1,71 @@
+"""An exception as a record: joblib re-raises in the parent, and one that cannot be unpickled breaks its pool."""
+
+from __future__ import annotations
+
+import pickle
+import traceback
+from types import TracebackType
+
+from pipelite.records import Failure
+
+#: Characters of a traceback or a message that are kept; an exception may carry a whole data frame as text.
+TEXT_LIMIT = 100_000
+
+
+def describe_exception(error: BaseException, *, skip_files: tuple[str, ...] = ()) -> Failure:
+    """Turn an exception into a record that always travels.
+
+    `skip_files` are those whose frames, at the outer end of the traceback, are of no use to the reader.
+    """
+    trace = _skip_outer_frames(error.__traceback__, skip_files)
+    try:
+        text = "".join(traceback.format_exception(type(error), error, trace))
+    except Exception as broken:  # an exception whose own __str__ or __cause__ raises
+        text = f"{type(error).__name__} (its text could not be made: {broken!r})\n" + "".join(
+            traceback.format_tb(trace)
+        )
+    return Failure(
+        type_name=type(error).__qualname__,
+        message=_text_of(error)[:TEXT_LIMIT],
+        traceback=text[-TEXT_LIMIT:],
+        pickled=_pickle_checked(error),
+    )
+
+
+def load_exception(failure: Failure) -> BaseException | None:
+    """The exception itself, or None where only its text came through."""
+    if failure.pickled is None:
+        return None
+    from pipelite.store import loads_value
+
+    try:
+        error = loads_value(failure.pickled)
+    except Exception:  # its class is not importable here; the text says what it was
+        return None
+    return error if isinstance(error, BaseException) else None
+
+
+def _skip_outer_frames(trace: TracebackType | None, files: tuple[str, ...]) -> TracebackType | None:
+    inner = trace
+    while inner is not None and inner.tb_frame.f_code.co_filename in files:
+        inner = inner.tb_next
+    return inner if inner is not None else trace
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as broken:
+        return f"(its message could not be made: {broken!r})"
+
+
+def _pickle_checked(error: BaseException) -> bytes | None:
+    """Pickle an exception only if it comes back: many with a second required argument do not."""
+    from pipelite.store import dumps_value, loads_value
+
+    try:
+        pickled = dumps_value(error)
+        loads_value(pickled)
+    except (Exception, RecursionError):
+        return None
+    return pickled if len(pickled) <= 10 * TEXT_LIMIT else None

@@ -1,0 +1,124 @@
+"""What travels between the coordinator and its workers: plain, small, picklable by reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import attrs
+
+from pipelite.records import ArtifactRef, Failure
+
+
+@attrs.frozen
+class ShippedFunction:
+    """A step's function, sent once to each worker that runs it."""
+
+    #: Number of the function in the coordinator's process.
+    id: int
+    #: Where the worker imports it from; None for a function that travels by value.
+    module: str | None
+    qualname: str
+    #: File of the module where the import system would not find it: the running script.
+    file: str | None
+    #: The function by value, where it cannot be imported.
+    pickled: bytes | None
+    #: Own source files it reaches, to their digests: a worker that sees other bytes must not run it.
+    sources: Mapping[str, str]
+
+
+@attrs.frozen
+class RunSetup:
+    """What a worker needs once for each run."""
+
+    #: Distinguishes two setups of one run; a slot is sent a setup when it holds another one.
+    id: int
+    run_id: str
+    pipeline: str
+    #: The workspace folder.
+    root: str
+    working_directory: str
+    sys_path: tuple[str, ...]
+    environment: Mapping[str, str]
+    #: File of the running script and the module name it has when imported, or None.
+    main: tuple[str, str] | None
+
+
+class Stored(NamedTuple):
+    """An input that the worker loads: one stored output, and where to look inside it."""
+
+    ref: ArtifactRef
+    path: tuple[Any, ...]
+
+
+class Packed(NamedTuple):
+    """A constant input that plain pickle might not bring across, already pickled."""
+
+    pickled: bytes
+
+
+class Nested(NamedTuple):
+    """A list, tuple or dict with `Stored` inputs somewhere inside, pickled."""
+
+    pickled: bytes
+
+
+class WorkItem(NamedTuple):
+    """One step to run."""
+
+    position: int
+    name: str
+    function: int
+    attempt: int
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    outputs: tuple[str, ...]
+    cpus: int
+    #: Whether reads are recorded: only a step that may be reused needs them.
+    records_reads: bool
+    #: Inputs that are files or folders: opening them is no news, they are in the key.
+    input_paths: tuple[str, ...]
+
+
+class Batch(NamedTuple):
+    """What one call sends to a worker."""
+
+    setup: RunSetup | None
+    functions: tuple[ShippedFunction, ...]
+    items: tuple[WorkItem, ...]
+    #: Seconds after which the rest of the items is handed back.
+    budget_s: float
+
+
+class Outcome(NamedTuple):
+    """How one step ended in the worker."""
+
+    position: int
+    attempt: int
+    failure: Failure | None
+    #: As the store keeps it: JSON of the output references by name.
+    outputs: str
+    form: str
+    #: (digest, kind, path, size_bytes, mtime_ns, file_digest, type_name) of each output that is a file.
+    artifacts: tuple[tuple[Any, ...], ...]
+    #: Whether everything it returned was None.
+    returned_none: bool
+    #: ((path, digest), ...)
+    reads: tuple[tuple[str, str], ...]
+    #: Seconds since the epoch, when its function started.
+    started_at: float
+    duration_s: float
+    cpu_s: float
+    peak_memory_bytes: int
+    log_start: int
+    log_end: int
+    #: Bytes of the worker's spool up to the end of this step.
+    spool_end: int
+
+
+class Returned(NamedTuple):
+    """What one call brings back."""
+
+    outcomes: tuple[Outcome, ...]
+    log_file: str
+    spool_file: str

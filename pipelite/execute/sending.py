@@ -1,0 +1,145 @@
+"""Turns a node into what a worker is sent: references for stored values, the rest by value."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from pipelite.define import Output, Step, iter_handles, replace_handles
+from pipelite.execute.functions import ship_function
+from pipelite.execute.messages import Nested, Packed, RunSetup, ShippedFunction, Stored, WorkItem
+from pipelite.execute.state import NodeRun
+from pipelite.execute.threads import make_worker_environment
+from pipelite.fingerprint import main_name
+from pipelite.plan import Planner
+from pipelite.records import RESULT, ArtifactRef
+from pipelite.store import Store, dumps_value
+
+#: Plain pickle brings these across as they are.
+_PLAIN = frozenset({int, float, str, bool, type(None)})
+#: A constant larger than this is stored once and loaded by each step, instead of being sent with each.
+STORE_CONSTANTS_FROM_BYTES = 64 * 1024
+
+_setups = itertools.count(1)
+
+
+def make_setup(store: Store, run_id: str, pipeline: str, working_directory: str) -> RunSetup:
+    """What the workers of a run are told once."""
+    main = None
+    name = main_name()
+    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    if name is not None and file is not None:
+        main = (str(Path(file).resolve()), name)
+    return RunSetup(
+        id=next(_setups),
+        run_id=run_id,
+        pipeline=pipeline,
+        root=str(store.path),
+        working_directory=working_directory,
+        sys_path=tuple(os.path.abspath(place) for place in sys.path),
+        environment=make_worker_environment(os.environ),
+        main=main,
+    )
+
+
+class Sender:
+    """Makes work items from the nodes of one run."""
+
+    def __init__(self, store: Store, planner: Planner) -> None:
+        self._store = store
+        self._planner = planner
+        self._shipped: dict[int, ShippedFunction] = {}
+        self._constants: dict[int, Any] = {}
+        #: Whether all steps that may have to run are known to be sendable.
+        self.is_ready = False
+        #: References of constants that were stored and are not yet recorded.
+        self.stored_constants: list[ArtifactRef] = []
+
+    def ship_all(self, steps: list[Step[..., Any]]) -> None:
+        """Make sure that every step that may have to run can be sent, before the first one starts."""
+        for step in steps:
+            self.ship(step)
+        self.is_ready = True
+
+    def ship(self, step: Step[..., Any]) -> ShippedFunction:
+        shipped = self._shipped.get(id(step))
+        if shipped is None:
+            sources = self._planner.code_of(step).fingerprint.sources
+            shipped = self._shipped[id(step)] = ship_function(step.func, sources, step.name)
+        return shipped
+
+    def sources(self) -> dict[str, str]:
+        """Own source files of all shipped functions, to their digests."""
+        return {path: digest for shipped in self._shipped.values() for path, digest in shipped.sources.items()}
+
+    def make_item(self, state: NodeRun, cpus: int) -> WorkItem:
+        """The work item of a node whose upstream nodes are done."""
+        node = state.node
+        step = node.step
+        inputs = {
+            name: value if type(value) in _PLAIN else self._convert(state, name, value)
+            for name, value in node.inputs.items()
+        }
+        args, kwargs = step.split(inputs)
+        return WorkItem(
+            position=node.position,
+            name=node.name,
+            function=self._shipped[id(step)].id,
+            attempt=state.attempts,
+            args=args,
+            kwargs=kwargs,
+            outputs=step.outputs,
+            cpus=cpus,
+            records_reads=step.options.cache is not False,
+            input_paths=tuple(os.path.abspath(path) for path in state.paths),
+        )
+
+    def _convert(self, state: NodeRun, name: str, value: Any) -> Any:
+        kind = type(value)
+        if kind is Output:
+            return self._convert_handle(value)
+        if next(iter_handles(value), None) is not None:
+            return Nested(dumps_value(replace_handles(value, self._convert_handle)))
+        return self._convert_constant(state, name, value)
+
+    def _convert_handle(self, handle: Output) -> Any:
+        state = self._planner.state_of(handle)
+        outputs = state.outputs
+        assert outputs is not None
+        if handle.output is None and state.form != "value":
+            whole = {name: Stored(ref, ()) for name, ref in outputs.items()}
+            if not handle.path:
+                return Nested(dumps_value(whole if state.form == "dict" else tuple(whole.values())))
+            first, *rest = handle.path
+            ref = outputs[first] if state.form == "dict" else list(outputs.values())[first]
+            return Stored(ref, tuple(rest))
+        ref = outputs[handle.output or RESULT]
+        if ref.inline is not None and not handle.path and len(ref.inline) <= 64:
+            value = json.loads(ref.inline)
+            if type(value) in _PLAIN:
+                return value
+        return Stored(ref, handle.path)
+
+    def _convert_constant(self, state: NodeRun, name: str, value: Any) -> Any:
+        # By the object itself, which the graph keeps alive.
+        converted = self._constants.get(id(value))
+        if converted is None:
+            converted = self._constants[id(value)] = self._pack(state, name, value)
+        return converted
+
+    def _pack(self, state: NodeRun, name: str, value: Any) -> Any:
+        if isinstance(value, Path):
+            return Packed(dumps_value(value))
+        size = getattr(value, "nbytes", 0)
+        pickled = b"" if isinstance(size, int) and size > STORE_CONSTANTS_FROM_BYTES else dumps_value(value)
+        if pickled and len(pickled) <= STORE_CONSTANTS_FROM_BYTES:
+            return Packed(pickled)
+        ref = self._store.artifacts.put(
+            value, output=name, step=state.node.name, identify=self._planner.fingerprinter.value
+        )
+        self.stored_constants.append(ref)
+        return Stored(ref, ())

@@ -1,0 +1,153 @@
+"""The local compute target: slots, each a loky executor with a single worker.
+
+One worker a slot, so that ending one step, or its death, touches no other.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from pipelite.execute.threads import CORES_VARIABLE, make_worker_environment
+
+#: How many slots this machine has, where it should not be the number of its cores.
+SLOTS_VARIABLE = "PIPELITE_SLOTS"
+
+
+class Slot:
+    """One place where a step can run, and what its worker holds already."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self._executor: Any = None
+        #: Number of the run setup that its worker has.
+        self.setup: int | None = None
+        #: Numbers of the functions that its worker has.
+        self.functions: set[int] = set()
+        #: Own source files that its worker has loaded, to the digest they had.
+        self.sources: dict[str, str] = {}
+
+    def submit(self, payload: bytes) -> Future[bytes]:
+        """Send a batch; starts the worker if there is none."""
+        from pipelite.execute.worker import run_batch
+
+        return self._start().submit(run_batch, payload)  # type: ignore[no-any-return]
+
+    def warm_up(self) -> None:
+        """Start the worker, without waiting for it."""
+        self._start()._ensure_executor_running()
+
+    def process(self) -> Any:
+        """The worker's process; there is one as soon as something was submitted."""
+        return next(iter(self._executor._processes.values()))
+
+    def replace(self) -> None:
+        """End the worker at once; the next batch starts another."""
+        executor, self._executor = self._executor, None
+        self.setup = None
+        self.functions = set()
+        self.sources = {}
+        if executor is not None:
+            executor.shutdown(wait=False, kill_workers=True)
+
+    def _start(self) -> Any:
+        if self._executor is None:
+            from joblib.externals.loky.process_executor import ProcessPoolExecutor
+
+            from pipelite.execute.worker import start_worker
+
+            self._executor = ProcessPoolExecutor(
+                max_workers=1,
+                initializer=start_worker,
+                initargs=(os.getpid(),),
+                env=make_worker_environment(os.environ),
+            )
+        return self._executor
+
+
+class LocalTarget:
+    """The slots of this process, shared by all of its runs."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._lock = threading.Lock()
+        self._free = [Slot(number) for number in reversed(range(size))]
+        self._waiting: dict[int, Callable[[], None]] = {}
+        self._tickets = itertools.count()
+
+    def acquire(self, count: int) -> list[Slot] | None:
+        """Take `count` slots, or none at all: None if fewer are free."""
+        with self._lock:
+            if len(self._free) < count:
+                return None
+            taken = self._free[-count:]
+            del self._free[-count:]
+            return taken[::-1]
+
+    def release(self, slots: list[Slot]) -> None:
+        """Give slots back, and wake whoever waits for one."""
+        with self._lock:
+            self._free.extend(slots)
+            # The lowest number last, so that it is taken first: a small run then needs few workers.
+            self._free.sort(key=lambda slot: -slot.number)
+            waiting = list(self._waiting.values())
+        for wake in waiting:
+            wake()
+
+    def free_count(self) -> int:
+        return len(self._free)
+
+    def call_when_free(self, wake: Callable[[], None]) -> int:
+        """Have `wake` called, from any thread, whenever slots come free; gives a ticket to end it with."""
+        ticket = next(self._tickets)
+        with self._lock:
+            self._waiting[ticket] = wake
+        return ticket
+
+    def forget(self, ticket: int) -> None:
+        with self._lock:
+            self._waiting.pop(ticket, None)
+
+
+_target: LocalTarget | None = None
+_target_pid: int | None = None
+_target_lock = threading.Lock()
+
+
+def local_target() -> LocalTarget:
+    """The slots of this process, made on first use."""
+    global _target, _target_pid
+    with _target_lock:
+        # A forked child has none of its parent's workers.
+        if _target is None or _target_pid != os.getpid():
+            _target, _target_pid = LocalTarget(count_slots()), os.getpid()
+        return _target
+
+
+def count_slots() -> int:
+    """The number of slots: as set, else the cores that this process may use."""
+    wanted = os.environ.get(SLOTS_VARIABLE)
+    if wanted is not None:
+        from pipelite.errors import ParameterError
+
+        if not wanted.isdecimal() or int(wanted) < 1:
+            raise ParameterError(f"{SLOTS_VARIABLE} is {wanted!r}; a whole number from 1 is expected")
+        return int(wanted)
+    limit = os.environ.get(CORES_VARIABLE, "")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = min(cores, _cgroup_cores() or cores)
+    return min(cores, int(limit)) if limit.isdecimal() and int(limit) > 0 else cores
+
+
+def _cgroup_cores() -> int | None:
+    """Cores that a container may use; None without a limit."""
+    try:
+        with open("/sys/fs/cgroup/cpu.max") as file:
+            quota, period = file.read().split()
+    except (OSError, ValueError):
+        return None
+    return None if quota == "max" else max(1, -(-int(quota) // int(period)))

@@ -1,0 +1,75 @@
+"""Which own source files a run was made from: what `rerun` and publishing use later, never today's files."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from types import ModuleType
+
+from pipelite.fingerprint import FileCache, digest_file, is_own, main_name, module_path
+from pipelite.records import CodeFingerprint
+
+
+def collect_sources(
+    codes: Iterable[CodeFingerprint], files: FileCache | None = None
+) -> tuple[dict[str, str], dict[str, Path]]:
+    """The own source files of a run.
+
+    Those of all own modules that are loaded, since the pipeline's module imports them, and those that steps reach by
+    imports inside functions.
+
+    Returns
+    -------
+    tuple of dicts: place below an import root to digest, and digest to file
+    """
+    places: dict[str, str] = {}
+    contents: dict[str, Path] = {}
+    for name, module in list(sys.modules.items()):
+        path = _source_of(name, module)
+        if path is None:
+            continue
+        try:
+            digest = digest_file(path, files)
+        except OSError:
+            continue
+        places[_place_of(name, module, path)] = digest
+        contents[digest] = path
+    reached: Mapping[str, str] = {path: digest for code in codes for path, digest in code.sources.items()}
+    for file, digest in reached.items():
+        if digest not in contents:
+            contents[digest] = Path(file)
+            places[_place_below_import_root(Path(file))] = digest
+    return places, contents
+
+
+def _source_of(name: str, module: object) -> Path | None:
+    # What stands among the modules need not be one.
+    if not isinstance(module, ModuleType):
+        return None
+    # The library itself is installed, whatever way; a copy of it in a snapshot would run in its place.
+    if name == "pipelite" or name.startswith("pipelite.") or not is_own(module):
+        return None
+    file = module_path(module)
+    if file is None or not file.endswith(".py"):
+        return None
+    return Path(file)
+
+
+def _place_of(name: str, module: ModuleType, path: Path) -> str:
+    if name == "__main__":
+        name = main_name() or path.stem
+    parts = name.split(".")
+    if hasattr(module, "__path__"):
+        return str(PurePosixPath(*parts, "__init__.py"))
+    # A script need not be called as a module may be: its file name counts.
+    return str(PurePosixPath(*parts[:-1], path.name))
+
+
+def _place_below_import_root(path: Path) -> str:
+    for root in sorted((place for place in sys.path if place), key=len, reverse=True):
+        try:
+            return path.relative_to(Path(root).resolve()).as_posix()
+        except ValueError:
+            continue
+    return path.name

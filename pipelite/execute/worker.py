@@ -1,0 +1,349 @@
+"""What runs inside a worker process: batches of steps, one after the other.
+
+The worker puts outputs into the store, appends what steps log to its spool, and sends back small records. It never
+writes the database.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import resource
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pipelite.execute.functions as functions_module
+from pipelite.define import rebuild
+from pipelite.errors import PipeliteError, SerializationError
+from pipelite.execute import context
+from pipelite.execute.capture import OutputFile, silence
+from pipelite.execute.failures import describe_exception
+from pipelite.execute.functions import describe_import_error, import_module, receive_function
+from pipelite.execute.messages import (
+    Batch,
+    Nested,
+    Outcome,
+    Packed,
+    Returned,
+    RunSetup,
+    ShippedFunction,
+    Stored,
+    WorkItem,
+)
+from pipelite.execute.reads import ReadRecorder
+from pipelite.execute.spool import MarkFile, SpoolWriter
+from pipelite.execute.threads import use_threads
+from pipelite.fingerprint import Fingerprinter
+from pipelite.records import RESULT, ArtifactRef
+from pipelite.store import ArtifactStore, encode_outputs, loads_value
+
+#: Seconds between two looks at whether the parent is still there.
+PARENT_POLL_S = 0.5
+#: A step that took longer than this gets a memory figure of its own; shorter ones share their batch's.
+MEMORY_FIGURE_FROM_S = 0.005
+
+_OWN_FILES = (__file__, functions_module.__file__)
+
+
+class Worker:
+    """The state of this process between two batches."""
+
+    def __init__(self) -> None:
+        self.output = OutputFile()
+        self.reads = ReadRecorder()
+        self.fingerprinter = Fingerprinter()
+        self.functions: dict[int, ShippedFunction] = {}
+        self.received: dict[int, Callable[..., Any]] = {}
+        self.setup: RunSetup | None = None
+        self.store: ArtifactStore
+        self.spool: SpoolWriter
+        self.spool_file = ""
+        self.mark: MarkFile
+
+    def run(self, batch: Batch) -> Returned:
+        """Run the items of a batch in order until its time is used up."""
+        if batch.setup is not None:
+            self._begin(batch.setup)
+        for shipped in batch.functions:
+            self.functions[shipped.id] = shipped
+        self.fingerprinter = Fingerprinter()
+        until = time.monotonic() + batch.budget_s
+        outcomes = []
+        _reset_peak_memory()
+        for item in batch.items:
+            outcomes.append(self._run_item(item))
+            if time.monotonic() > until:
+                break
+        peak = _read_peak_memory()
+        return Returned(
+            tuple(
+                outcome if outcome.peak_memory_bytes else outcome._replace(peak_memory_bytes=peak)
+                for outcome in outcomes
+            ),
+            self.output.name,
+            self.spool_file,
+        )
+
+    def append(self, record: dict[str, Any]) -> None:
+        self.spool.append(record)
+
+    def store_file(self, path: Path) -> dict[str, Any]:
+        """Keep a file that a step logged; part of what `current_run()` needs."""
+        ref = self.store.put(path, output=path.name, step="", identify=self.fingerprinter.value)
+        return {
+            "digest": ref.digest,
+            "kind": ref.kind,
+            "path": ref.path,
+            "size_bytes": ref.size_bytes,
+            "mtime_ns": ref.mtime_ns,
+            "file_digest": ref.file_digest,
+            "type_name": ref.type_name,
+        }
+
+    def _begin(self, setup: RunSetup) -> None:
+        """Make this process look like the one that started the run."""
+        if self.setup is not None:
+            self.spool.close()
+            self.mark.close()
+        self.setup = setup
+        os.environ.clear()
+        os.environ.update(setup.environment)
+        os.chdir(setup.working_directory)
+        sys.path[:] = setup.sys_path
+        root = Path(setup.root)
+        self.store = ArtifactStore(root)
+        name = f"{setup.run_id}/{os.getpid()}"
+        self.output.open(root / "logs" / f"{name}.log", f"{name}.log")
+        self.spool_file = f"{name}.jsonl"
+        self.spool = SpoolWriter(root / "spool" / self.spool_file)
+        self.mark = MarkFile(root / "spool" / f"{name}.mark")
+
+    def _run_item(self, item: WorkItem) -> Outcome:
+        setup = self.setup
+        assert setup is not None
+        log_start = self.output.end()
+        here = context.StepContext(
+            run_id=setup.run_id,
+            pipeline=setup.pipeline,
+            step=item.name,
+            position=item.position,
+            attempt=item.attempt,
+            sink=self,
+            scratch_root=Path(setup.root, "tmp"),
+        )
+        failure = None
+        outputs, form, artifacts, returned_none = "{}", "value", (), False
+        reads: tuple[tuple[str, str], ...] = ()
+        context.enter(here)
+        children_cpu = _children_cpu()
+        started_at = self.mark.set(item.position, item.attempt, log_start)
+        started_cpu, started = time.process_time(), time.monotonic()
+        duration: float | None = None
+        try:
+            function = self._find(item.function)
+            args, kwargs = self._load_inputs(item)
+            use_threads(item.cpus, setup.environment)
+            if item.records_reads:
+                self.reads.start()
+            started_cpu, started = time.process_time(), time.monotonic()
+            value = function(*args, **kwargs)
+            duration = time.monotonic() - started
+            if item.records_reads:
+                reads = self.reads.stop(
+                    working_directory=setup.working_directory, ignored=self._ignored_reads(item, here)
+                )
+            # The inputs are not needed any more: an output may be as large as memory allows.
+            del args, kwargs
+            outputs, form, artifacts, returned_none = self._store_outputs(item, value, here)
+        except BaseException as exc:
+            # The worker boundary: one bad step, also one that calls sys.exit, must not end the process.
+            if duration is None:
+                duration = time.monotonic() - started
+            failure = describe_exception(exc, skip_files=_OWN_FILES)
+        finally:
+            if item.records_reads:
+                self.reads.stop(working_directory="", ignored=())
+            context.leave()
+        cpu = time.process_time() - started_cpu + _children_cpu() - children_cpu
+        peak = 0
+        if duration > MEMORY_FIGURE_FROM_S:
+            peak = _read_peak_memory()
+            _reset_peak_memory()
+        return Outcome(
+            position=item.position,
+            attempt=item.attempt,
+            failure=failure,
+            outputs=outputs,
+            form=form,
+            artifacts=artifacts,
+            returned_none=returned_none,
+            reads=reads,
+            started_at=started_at,
+            duration_s=duration,
+            cpu_s=cpu,
+            peak_memory_bytes=peak,
+            log_start=log_start,
+            log_end=self.output.end(),
+            spool_end=self.spool.end,
+        )
+
+    def _find(self, number: int) -> Callable[..., Any]:
+        function = self.received.get(number)
+        if function is None:
+            shipped = self.functions[number]
+            try:
+                function = receive_function(shipped)
+            except PipeliteError:
+                raise
+            except Exception as exc:
+                raise describe_import_error(shipped, exc) from exc
+            self.received[number] = function
+        return function
+
+    def _load_inputs(self, item: WorkItem) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        args = tuple([value if type(value) in _PLAIN else self._load(value) for value in item.args])
+        if not item.kwargs:
+            return args, {}
+        return args, {name: self._load(value) for name, value in item.kwargs.items()}
+
+    def _load(self, value: Any) -> Any:
+        kind = type(value)
+        if kind is Stored:
+            if value.ref.kind == "pickle":
+                self._import_script()
+            loaded = self.store.load(value.ref)
+            for part in value.path:
+                loaded = loaded[part]
+            return loaded
+        if kind is Packed:
+            self._import_script()
+            return loads_value(value.pickled)
+        if kind is Nested:
+            self._import_script()
+            return self._load_nested(loads_value(value.pickled))
+        return value
+
+    def _load_nested(self, value: Any) -> Any:
+        if type(value) is Stored:
+            return self._load(value)
+        return rebuild(value, self._load_nested)
+
+    def _import_script(self) -> None:
+        """Have the running script at hand under its own name: a pickled value may be of one of its classes."""
+        if self.setup is not None and self.setup.main is not None:
+            file, name = self.setup.main
+            import_module(name, file)
+
+    def _store_outputs(
+        self, item: WorkItem, value: Any, here: context.StepContext
+    ) -> tuple[str, str, tuple[tuple[Any, ...], ...], bool]:
+        if not item.outputs:
+            refs = {RESULT: self._put(item, RESULT, value, here)}
+            form = "value"
+        else:
+            form, parts = split_outputs(item.name, item.outputs, value)
+            refs = {name: self._put(item, name, part, here) for name, part in parts.items()}
+        artifacts = tuple(
+            (ref.digest, ref.kind, ref.path, ref.size_bytes, ref.mtime_ns, ref.file_digest, ref.type_name)
+            for ref in refs.values()
+            if ref.inline is None
+        )
+        returned_none = all(ref.inline == "null" for ref in refs.values())
+        return encode_outputs(refs), form, artifacts, returned_none
+
+    def _put(self, item: WorkItem, name: str, value: Any, here: context.StepContext) -> ArtifactRef:
+        return self.store.put(
+            value, output=name, step=item.name, identify=self.fingerprinter.value, scratch=here._scratch
+        )
+
+    def _ignored_reads(self, item: WorkItem, here: context.StepContext) -> tuple[str, ...]:
+        assert self.setup is not None
+        return (*item.input_paths, self.setup.root)
+
+
+_PLAIN = frozenset({int, float, str, bool, type(None)})
+
+
+def split_outputs(step: str, names: tuple[str, ...], value: Any) -> tuple[str, dict[str, Any]]:
+    """Match what a function returned with the names of its step's outputs."""
+    if isinstance(value, dict):
+        if set(value) == set(names):
+            return "dict", {name: value[name] for name in names}
+        raise SerializationError(
+            f"step {step!r} names the outputs {', '.join(names)}, but returned a dict with the keys "
+            f"{', '.join(map(str, value)) or '(none)'}; return exactly these keys, or a tuple in that order",
+            step=step,
+        )
+    if isinstance(value, tuple | list) and len(value) == len(names):
+        return "tuple", dict(zip(names, value, strict=True))
+    what = f"{len(value)} values" if isinstance(value, tuple | list) else f"one {type(value).__qualname__}"
+    raise SerializationError(
+        f"step {step!r} names {len(names)} outputs ({', '.join(names)}), but returned {what}; "
+        "return a tuple in that order, or a dict with these keys",
+        step=step,
+    )
+
+
+_worker: Worker | None = None
+
+
+def start_worker(parent: int) -> None:
+    """Prepare a fresh worker process; loky's initializer."""
+    global _worker
+    # Ctrl-C reaches the whole group; the coordinator decides what becomes of the steps.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    silence()
+    threading.Thread(target=_leave_with_parent, args=(parent,), daemon=True, name="pipelite-parent-watch").start()
+    _worker = Worker()
+
+
+def run_batch(payload: bytes) -> bytes:
+    """Run a pickled `Batch`; gives a pickled `Returned`.
+
+    Bytes in, bytes out: the pool then has nothing to look into, and plain pickle is faster than its own.
+    """
+    assert _worker is not None
+    return pickle.dumps(_worker.run(pickle.loads(payload)), pickle.HIGHEST_PROTOCOL)
+
+
+def _leave_with_parent(parent: int) -> None:
+    # The pool's workers outlive a parent that got SIGKILL by up to a minute, and finish its steps meanwhile.
+    while os.getppid() == parent:
+        time.sleep(PARENT_POLL_S)
+    os._exit(1)
+
+
+def _children_cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _reset_peak_memory() -> None:
+    """Start a new high-water mark of resident memory; Linux only, elsewhere the mark is that of the process."""
+    try:
+        descriptor = os.open("/proc/self/clear_refs", os.O_WRONLY)
+    except OSError:
+        return
+    try:
+        os.write(descriptor, b"5")
+    except OSError:
+        pass  # A hardened kernel: the mark stays that of the process.
+    finally:
+        os.close(descriptor)
+
+
+def _read_peak_memory() -> int:
+    try:
+        with open("/proc/self/status", "rb") as file:
+            for line in file:
+                if line.startswith(b"VmHWM:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,221 @@
+"""From names to what they stand for, in loaded code and in source that nobody has imported."""
+
+from __future__ import annotations
+
+import builtins
+import importlib.util
+import sys
+from collections.abc import Mapping
+from types import FunctionType, ModuleType
+from typing import Any
+
+from pipelite.fingerprint.items import Binary, Folder, Foreign, Live, Static, Target
+from pipelite.fingerprint.modules import find_spec, is_own, loaded_module, module_name, module_path
+from pipelite.fingerprint.scopes import Imported
+from pipelite.fingerprint.sources import load_source
+from pipelite.fingerprint.unloaded import OwnModule
+
+_BUILTINS = vars(builtins)
+#: Names that every module has, and that say where it is, not what it does.
+_MODULE_NAMES = frozenset(
+    {"__name__", "__file__", "__doc__", "__package__", "__spec__", "__loader__", "__path__", "__builtins__"}
+)
+
+
+class Resolver:
+    """Follows imports and attributes of modules; the same answer whether or not a module is loaded by now."""
+
+    def __init__(self, track: tuple[str, ...]) -> None:
+        self.track = track
+        self._modules: dict[str, Target] = {}
+        #: Files of the own modules that look-ups went through since whoever asks emptied it.
+        self.touched: dict[str, None] = {}
+
+    def is_own(self, module: str | ModuleType) -> bool:
+        return is_own(module, self.track)
+
+    def find_module(self, name: str) -> Target | None:
+        """A module by its absolute name, own ones read from their source; None if own code has none of that name."""
+        found = self._modules.get(name)
+        if found is None:
+            found = self._find_module(name)
+            if found is not None:
+                self._modules[name] = found
+        return found
+
+    def _find_module(self, name: str) -> Target | None:
+        if not self.is_own(name):
+            return Foreign(name, name)
+        path = module_path(name)
+        if path is None:
+            loaded = loaded_module(name)
+            if loaded is not None and not hasattr(loaded, "__path__"):
+                return Live(loaded, name)
+            return Folder(name) if loaded is not None or find_spec(name) is not None else None
+        if not path.endswith((".py", ".pyw")):
+            return Binary(name, path)
+        source = load_source(path)
+        return OwnModule(name, source) if source is not None else None
+
+    def find_import(self, imported: Imported, package: str) -> Target | None:
+        name = imported.module
+        if imported.level:
+            try:
+                name = importlib.util.resolve_name("." * imported.level + name, package)
+            except ImportError:
+                return None
+        module = self.find_module(name)
+        if imported.attribute is None:
+            return module
+        if module is None:
+            return None
+        return self.find_member(module, imported.attribute)
+
+    def find_member(self, target: Target, name: str) -> Target | None:
+        match target:
+            case Foreign(name=above, module=module):
+                full = f"{above}.{name}"
+                return Foreign(full, full if full in sys.modules else module)
+            case Folder(name=above):
+                return self.find_module(f"{above}.{name}")
+            case OwnModule():
+                self.touched[target.source.path] = None
+                return self._find_static(target, name)
+            case Live(value=ModuleType() as module):
+                self._touch(module)
+                if name in vars(module):
+                    label = f"{module_name(module.__name__)}.{name}"
+                    return self.find_object(vars(module)[name], label)
+                if self._has_module(module.__name__, name):
+                    return self.find_module(f"{module.__name__}.{name}")
+                hook = vars(module).get("__getattr__")
+                return None if hook is None else Live(hook, f"{module_name(module.__name__)}.__getattr__")
+        return None
+
+    def _touch(self, module: ModuleType) -> None:
+        path = module_path(module)
+        if path is not None:
+            self.touched[path] = None
+
+    def touch_origin(self, module: str, name: str) -> None:
+        """Remember the file that a value was imported from: its text decided the value."""
+        path = module_path(module)
+        source = load_source(path) if path is not None and path.endswith(".py") else None
+        if source is not None:
+            self.find_member(OwnModule(module, source), name)
+
+    def find_object(self, value: Any, label: str) -> Target:
+        """The target that a loaded object is."""
+        if isinstance(value, ModuleType) and not self.is_own(value):
+            return Foreign(value.__name__, value.__name__)
+        return Live(value, label)
+
+    def is_whole(self, target: Target) -> bool:
+        return isinstance(target, OwnModule | Folder) or (isinstance(target, Live) and isinstance(target.value, ModuleType))
+
+    def is_ignored(self, target: Target) -> bool:
+        match target:
+            case Foreign(module=module):
+                return module.partition(".")[0] == "pipelite"
+            case Live(value=value):
+                inner = getattr(value, "func", value)
+                module = getattr(inner, "__module__", None) or type(value).__module__
+                return any(
+                    isinstance(name, str) and name.partition(".")[0] == "pipelite"
+                    for name in (module, type(value).__module__)
+                )
+        return False
+
+    def _find_static(self, module: OwnModule, name: str, seen: frozenset[tuple[str, str]] = frozenset()) -> Target | None:
+        if name in module.bindings:
+            imported = module.imported(name)
+            if imported is None:
+                return Static(module, name)
+            if (module.name, name) in seen:
+                return None
+            return self.find_import(imported, module.package)
+        if self._has_module(module.name, name):
+            return self.find_module(f"{module.name}.{name}")
+        for star in module.stars:
+            found = self.find_import(star, module.package)
+            if isinstance(found, OwnModule) and (found.name, name) not in seen:
+                inner = self._find_static(found, name, seen | {(module.name, name)})
+                if inner is not None:
+                    return inner
+        return Static(module, "__getattr__") if "__getattr__" in module.bindings else None
+
+    def find_starred(self, module: OwnModule, name: str) -> Target | None:
+        """A name that is only explained by a star import from an installed package."""
+        for star in module.stars:
+            found = self.find_import(star, module.package)
+            if isinstance(found, Foreign):
+                return self.find_member(found, name)
+        return None
+
+    def _has_module(self, package: str, name: str) -> bool:
+        full = f"{package}.{name}"
+        return loaded_module(full) is not None or find_spec(full) is not None
+
+
+class _Names:
+    def __init__(self, resolver: Resolver, package: str) -> None:
+        self._resolver = resolver
+        self._package = package
+        self.find_member = resolver.find_member
+        self.is_whole = resolver.is_whole
+        self.is_ignored = resolver.is_ignored
+
+    def find_import(self, imported: Imported) -> Target | None:
+        return self._resolver.find_import(imported, self._package)
+
+
+class LiveNames(_Names):
+    """The names that loaded code sees: the cells of its closure, then the globals of its module."""
+
+    def __init__(
+        self, resolver: Resolver, namespace: Mapping[str, Any], cells: Mapping[str, Any], owner: str
+    ) -> None:
+        name = str(namespace.get("__name__") or "__main__")
+        package = namespace.get("__package__")
+        super().__init__(resolver, package if isinstance(package, str) else name.rpartition(".")[0])
+        self._name = name
+        self._module = module_name(name)
+        self._namespace = namespace
+        self._cells = cells
+        self._owner = owner
+
+    def find(self, name: str) -> Target | None:
+        if name in self._cells:
+            return self._resolver.find_object(self._cells[name], f"{self._owner}.{name}")
+        return self.find_global(name)
+
+    def find_global(self, name: str) -> Target | None:
+        if name not in self._namespace or name in _MODULE_NAMES:
+            return None
+        value = self._namespace[name]
+        if not isinstance(value, FunctionType | ModuleType | type):
+            self._resolver.touch_origin(self._name, name)
+        return self._resolver.find_object(value, f"{self._module}.{name}")
+
+
+class StaticNames(_Names):
+    """The names that the source of a module sees."""
+
+    def __init__(self, resolver: Resolver, module: OwnModule) -> None:
+        super().__init__(resolver, module.package)
+        self._module = module
+
+    def find(self, name: str) -> Target | None:
+        return self.find_global(name)
+
+    def find_global(self, name: str) -> Target | None:
+        if name in _MODULE_NAMES:
+            return None
+        if name in self._module.bindings:
+            return self._resolver.find_member(self._module, name)
+        if name in _BUILTINS and not self._module.stars:
+            return None
+        found = self._resolver.find_member(self._module, name) if self._module.stars else None
+        if found is None and name not in _BUILTINS:
+            found = self._resolver.find_starred(self._module, name)
+        return found

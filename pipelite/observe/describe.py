@@ -1,0 +1,201 @@
+"""One run as text: what it was asked, what came out, and its steps."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pipelite.observe.figures import format_count, format_duration, format_size, format_time
+from pipelite.observe.groups import group_fan_outs
+from pipelite.observe.tables import format_table, shorten
+from pipelite.records import ArtifactRef, MetricRecord, RunRecord, Status, StepRunRecord
+
+#: A fan-out of more steps than this takes one line, unless all are asked for.
+SHOWN_FAN_OUT = 20
+
+#: Characters of a value in a line.
+_VALUE_WIDTH = 80
+
+
+def describe_run(
+    run: RunRecord,
+    step_runs: Sequence[StepRunRecord],
+    metrics: Sequence[MetricRecord],
+    *,
+    all_steps: bool = False,
+) -> str:
+    """Describe a run in full.
+
+    Parameters
+    ----------
+    metrics : everything that its steps logged
+    all_steps : list each step of long fan-outs too
+    """
+    parts = [_describe_head(run, step_runs), _describe_steps(step_runs, metrics, all_steps=all_steps)]
+    parts += _describe_errors(run, step_runs)
+    return "\n\n".join(part for part in parts if part)
+
+
+def count_statuses(statuses: Iterable[Status]) -> str:
+    """ "8 steps: 5 reused, 3 computed"."""
+    counts = Counter(statuses)
+    return describe_counts(counts, counts.total())
+
+
+def describe_counts(counts: Mapping[Status, int], total: int, *, separator: str = ": ") -> str:
+    """The same from counts by status; `total` may be more than has been counted."""
+    words = {Status.COMPLETED: "computed"}
+    order = [Status.REUSED, Status.COMPLETED, *(status for status in Status)]
+    named = [
+        f"{counts[status]:,} {words.get(status, status.value)}" for status in dict.fromkeys(order) if counts.get(status)
+    ]
+    return format_count(total, "step") + (separator + ", ".join(named) if named else "")
+
+
+def run_summary(run: RunRecord) -> dict[str, Any]:
+    """A run for JSON, without its steps."""
+    return {
+        "id": run.id,
+        "pipeline": run.pipeline,
+        "target": run.target,
+        "experiment": run.experiment,
+        "status": run.status.value,
+        "parameters": dict(run.parameters),
+        "options": dict(run.options),
+        "tags": dict(run.tags),
+        "error": run.error,
+        "created_at": _iso(run.created_at),
+        "started_at": _iso(run.started_at),
+        "ended_at": _iso(run.ended_at),
+        "duration_s": run.duration_s,
+        "rerun_of": run.rerun_of,
+        "host": run.host,
+        "python": run.python,
+        "working_directory": run.working_directory,
+        "git_commit": run.git_commit,
+    }
+
+
+def step_run_summary(step_run: StepRunRecord, metrics: Sequence[MetricRecord] = ()) -> dict[str, Any]:
+    """A step run for JSON; `metrics` are those of its run."""
+    return {
+        "name": step_run.name,
+        "step": step_run.step,
+        "status": step_run.status.value,
+        "reason": step_run.reason,
+        "attempts": step_run.attempts,
+        "started_at": _iso(step_run.started_at),
+        "ended_at": _iso(step_run.ended_at),
+        "duration_s": step_run.duration_s,
+        "cpu_s": step_run.cpu_s,
+        "peak_memory_bytes": step_run.peak_memory_bytes,
+        "error": step_run.error,
+        "metrics": _last_values(metrics, step_run.name),
+        "outputs": {name: _output_summary(ref) for name, ref in step_run.outputs.items()},
+        "reads": {read.path: read.digest for read in step_run.reads},
+    }
+
+
+def _output_summary(ref: ArtifactRef) -> dict[str, Any]:
+    size = ref.size_bytes if ref.inline is None else len(ref.inline.encode())
+    return {"digest": ref.digest, "kind": ref.kind, "type": ref.type_name, "path": ref.path, "size_bytes": size}
+
+
+def _describe_head(run: RunRecord, step_runs: Sequence[StepRunRecord]) -> str:
+    took = f" in {format_duration(run.duration_s)}" if run.duration_s is not None else ""
+    lines = [
+        ("run", run.id),
+        ("pipeline", run.pipeline + (f" ({run.target})" if run.target else "")),
+        ("experiment", run.experiment if run.experiment != run.pipeline else ""),
+        ("status", f"{run.status.value}{took}, {count_statuses(each.status for each in step_runs)}"),
+        ("started", format_time(run.started_at)),
+        ("parameters", ", ".join(f"{name}={_value(value)}" for name, value in run.parameters.items())),
+        ("tags", ", ".join(f"{name}={value}" for name, value in run.tags.items())),
+        ("rerun of", run.rerun_of or ""),
+        ("git commit", run.git_commit or ""),
+        ("outputs", _describe_outputs(run, step_runs)),
+    ]
+    return format_table(("", ""), [line for line in lines if line[1]])
+
+
+def _describe_outputs(run: RunRecord, step_runs: Sequence[StepRunRecord]) -> str:
+    by_name = {each.name: each for each in step_runs}
+    return ", ".join(f"{name}{_inline_value(origin, by_name)}" for name, origin in run.outputs.items())
+
+
+def _inline_value(origin: Any, by_name: Mapping[str, StepRunRecord]) -> str:
+    """ " = 0.91" where the output is a small plain value, which its row holds."""
+    if not isinstance(origin, dict) or origin.get("path") or origin.get("step") not in by_name:
+        return ""
+    ref = by_name[origin["step"]].outputs.get(str(origin.get("output") or "result"))
+    return f" = {shorten(ref.inline, _VALUE_WIDTH)}" if ref is not None and ref.inline is not None else ""
+
+
+def _describe_steps(
+    step_runs: Sequence[StepRunRecord], metrics: Sequence[MetricRecord], *, all_steps: bool
+) -> str:
+    logged: dict[str, list[MetricRecord]] = {}
+    for metric in metrics:
+        logged.setdefault(metric.step_run, []).append(metric)
+    rows = []
+    for base, members in group_fan_outs(step_runs, lambda each: each.name):
+        if base is not None and len(members) > SHOWN_FAN_OUT and not all_steps:
+            rows.append(_fan_out_row(base, members))
+            members = [each for each in members if each.status is Status.FAILED]
+        rows += [_step_row(each, logged.get(each.name, ())) for each in members]
+    return format_table(
+        ("STEP", "STATUS", "DURATION", "CPU", "MEMORY", "ATTEMPTS", "METRICS"),
+        rows,
+        right=("DURATION", "CPU", "MEMORY", "ATTEMPTS"),
+    )
+
+
+def _step_row(step_run: StepRunRecord, metrics: Sequence[MetricRecord]) -> tuple[str, ...]:
+    values = _last_values(metrics, step_run.name)
+    return (
+        step_run.name,
+        step_run.status.value,
+        "" if step_run.status is Status.REUSED else format_duration(step_run.duration_s),
+        "" if step_run.status is Status.REUSED else format_duration(step_run.cpu_s),
+        format_size(step_run.peak_memory_bytes),
+        str(step_run.attempts) if step_run.attempts > 1 else "",
+        ", ".join(f"{name}={_value(value)}" for name, value in values.items()),
+    )
+
+
+def _fan_out_row(base: str, members: Sequence[StepRunRecord]) -> tuple[str, ...]:
+    seconds = [each.duration_s for each in members if each.duration_s is not None]
+    memory = [each.peak_memory_bytes for each in members if each.peak_memory_bytes is not None]
+    return (
+        f"{base}[...]",
+        count_statuses(each.status for each in members),
+        format_duration(sum(seconds)) if seconds else "",
+        "",
+        format_size(max(memory)) if memory else "",
+        "",
+        "",
+    )
+
+
+def _describe_errors(run: RunRecord, step_runs: Sequence[StepRunRecord]) -> Iterable[str]:
+    errors = [each.error for each in step_runs if each.error]
+    if run.error and not any(error.startswith(run.error) for error in errors):
+        yield run.error
+    yield from errors
+
+
+def _last_values(metrics: Sequence[MetricRecord], step_run: str) -> dict[str, Any]:
+    """The last of each number or text that a step logged."""
+    return {each.name: each.value for each in metrics if each.step_run == step_run and each.kind == "scalar"}
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return shorten(value if isinstance(value, str) else json.dumps(value), _VALUE_WIDTH)
+
+
+def _iso(moment: Any) -> str | None:
+    return None if moment is None else moment.isoformat()

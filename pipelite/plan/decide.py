@@ -1,0 +1,74 @@
+"""One decision: reuse what is stored under a key, or compute it; and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+import attrs
+
+from pipelite.records import ArtifactRef, FileRead, StoredResult
+
+#: Why a step is computed, in the words that a person reads. `None` stands for the ordinary case, no equal one before.
+REGENERATED = "regenerate_outputs is set"
+NEVER_CACHED = "cache=False"
+
+
+@attrs.frozen
+class Decision:
+    """What to do with one node."""
+
+    #: The stored result to take; None means compute.
+    result: StoredResult | None
+    #: Why it is computed although something is stored, or could have been; None in the ordinary cases.
+    reason: str | None = None
+
+
+def decide(
+    stored: Sequence[StoredResult],
+    *,
+    cache: bool | timedelta | None,
+    regenerate: bool,
+    now: datetime,
+    is_intact: Callable[[ArtifactRef], bool],
+    changed_read: Callable[[Sequence[FileRead]], str | None],
+) -> Decision:
+    """Choose among what is stored under a node's key.
+
+    Parameters
+    ----------
+    stored : results under the key, the newest first; they differ in the files that the step read
+    cache : the step's option; a timedelta is the age up to which a result is taken
+    regenerate : compute in any case
+    is_intact : whether an output is still there as it was stored
+    changed_read : the first file that is not as the step read it, in words; None if all are
+    """
+    if regenerate:
+        return Decision(None, REGENERATED)
+    if cache is False:
+        return Decision(None, NEVER_CACHED)
+    reason = None
+    for result in stored:
+        obstacle = _find_obstacle(result, cache, now, is_intact, changed_read)
+        if obstacle is None:
+            return Decision(result)
+        reason = reason or obstacle
+    return Decision(None, reason)
+
+
+def _find_obstacle(
+    result: StoredResult,
+    cache: bool | timedelta | None,
+    now: datetime,
+    is_intact: Callable[[ArtifactRef], bool],
+    changed_read: Callable[[Sequence[FileRead]], str | None],
+) -> str | None:
+    """What keeps one stored result from being taken, in words."""
+    if isinstance(cache, timedelta) and now - result.created_at > cache:
+        return f"the stored result is older than {cache}"
+    for name, ref in result.outputs.items():
+        if ref.inline is None and not is_intact(ref):
+            return f"its stored output {name!r} is missing or damaged"
+    if result.reads:
+        return changed_read(result.reads)
+    return None

@@ -1,0 +1,290 @@
+"""Gives every node its key as soon as its inputs are known, and decides what to do with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from json.encoder import encode_basestring_ascii as quote
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from pipelite.define import Graph, Node, Output, Step, iter_handles, replace_handles
+from pipelite.errors import FingerprintError, UnhashableError
+from pipelite.fingerprint import (
+    ENVIRONMENT,
+    Fingerprinter,
+    Identified,
+    combine,
+    compute_key,
+    dict_identity,
+    identify,
+    tuple_identity,
+)
+from pipelite.plan.decide import Decision, decide
+from pipelite.plan.reads import find_changed_read
+from pipelite.records import RESULT, ArtifactRef, CodeFingerprint
+from pipelite.store import Store
+
+#: Types whose identity is cheaper to compute than to remember.
+_SMALL = frozenset({int, float, str, bool, type(None)})
+
+
+class PlannedNode:
+    """One node on its way: what is known of it so far."""
+
+    __slots__ = ("code", "decision", "form", "inputs", "key", "node", "outputs", "paths")
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.key: str | None = None
+        self.code: str | None = None
+        #: Its inputs as the store keeps them: JSON of name to identity and origin.
+        self.inputs = "{}"
+        #: Inputs that are files or folders.
+        self.paths: tuple[Path, ...] = ()
+        self.decision: Decision | None = None
+        #: References of its outputs, once it has any.
+        self.outputs: dict[str, ArtifactRef] | None = None
+        self.form = "value"
+
+
+@attrs.frozen
+class StepCode:
+    """What all calls of one step have in common."""
+
+    fingerprint: CodeFingerprint
+    #: Input names as JSON text.
+    quoted: dict[str, str]
+    #: Output names, one at least.
+    outputs: tuple[str, ...]
+
+
+class Planner:
+    """Keys and decisions for the nodes of one graph."""
+
+    def __init__(
+        self, graph: Graph, states: Sequence[PlannedNode], *, store: Store, regenerate: bool, working_directory: str
+    ) -> None:
+        self._states = states
+        self._store = store
+        self._regenerate = regenerate
+        self._working_directory = working_directory
+        self.fingerprinter = Fingerprinter(files=store.file_cache)
+        self._codes: dict[int, StepCode] = {}
+        self._remembered: dict[int, str] = {}
+        self._items: dict[tuple[str, str], str] = {}
+        for step in {id(node.step): node.step for node in graph.nodes}.values():
+            self._codes[id(step)] = self._look_at(step)
+
+    def codes(self) -> Iterable[CodeFingerprint]:
+        """The code fingerprints of all steps of the graph."""
+        return {code.fingerprint.digest: code.fingerprint for code in self._codes.values()}.values()
+
+    def code_of(self, step: Step) -> StepCode:
+        return self._codes[id(step)]
+
+    def plan(self, states: Sequence[PlannedNode]) -> None:
+        """Give keys to nodes whose inputs are all there, and decide on each."""
+        for state in states:
+            self._give_key(state)
+        wanted = [
+            state.key
+            for state in states
+            if state.key is not None and state.node.step.options.cache is not False and not self._regenerates(state)
+        ]
+        stored = self._store.find_results(wanted) if wanted else {}
+        now = datetime.now(UTC)
+        for state in states:
+            state.decision = decide(
+                stored.get(state.key, ()) if state.key is not None else (),
+                cache=state.node.step.options.cache,
+                regenerate=self._regenerates(state),
+                now=now,
+                is_intact=self._store.artifacts.is_intact,
+                changed_read=self._find_changed_read,
+            )
+
+    def has_changed_inputs(self, state: PlannedNode) -> Path | None:
+        """An input file or folder that is not as it was when the node got its key."""
+        fresh = Fingerprinter(files=self._store.file_cache)
+        for path in state.paths:
+            try:
+                if fresh.value(path) != self._remembered[id(path)]:
+                    return path
+            except (FingerprintError, OSError):
+                return path
+        return None
+
+    def identity_of(self, handle: Output) -> str:
+        """Identity of the value that a handle stands for; its node must be done."""
+        state = self._states[handle.node.position]
+        outputs = state.outputs
+        assert outputs is not None
+        if handle.output is None and len(outputs) > 1:
+            names = self._codes[id(state.node.step)].outputs
+            whole = _combine_outputs(state.form, names, outputs)
+        else:
+            whole = outputs[handle.output or RESULT].digest
+        if not handle.path:
+            return whole
+        return self._identify_item(handle, outputs, whole)
+
+    def check_constants(self) -> None:
+        """Identify every constant input now, so that one without a stable hash is met before any work.
+
+        Raises
+        ------
+        UnhashableError
+            Names the step, the argument and the place in it.
+        """
+        for state in self._states:
+            for name, value in state.node.inputs.items():
+                kind = type(value)
+                if kind in _SMALL or kind is Output or next(iter_handles(value), None) is not None:
+                    continue
+                self._identify_input(state, name, value)
+
+    def state_of(self, handle: Output) -> PlannedNode:
+        """The state of the node that a handle comes from."""
+        return self._states[handle.node.position]
+
+    def load(self, handle: Output) -> Any:
+        """The value that a handle stands for; its node must be done."""
+        state = self._states[handle.node.position]
+        assert state.outputs is not None
+        value = load_outputs(self._store, state.outputs, state.form, handle.output)
+        for part in handle.path:
+            value = value[part]
+        return value
+
+    def _regenerates(self, state: PlannedNode) -> bool:
+        return self._regenerate or state.node.step.options.regenerate_outputs
+
+    def _look_at(self, step: Step) -> StepCode:
+        options = step.options
+        try:
+            fingerprint = self.fingerprinter.code(
+                step.func, version=options.version, depends_on=options.depends_on, track=options.track
+            )
+        except FingerprintError as exc:
+            raise type(exc)(f"step {step.name!r}: {exc}", step=step.name) from exc
+        return StepCode(
+            fingerprint,
+            {name: quote(name) for name in step.parameters},
+            step.outputs or (RESULT,),
+        )
+
+    def _give_key(self, state: PlannedNode) -> None:
+        node = state.node
+        code = self._codes[id(node.step)]
+        identities = []
+        texts = []
+        for name, value in node.inputs.items():
+            quoted = code.quoted[name]
+            kind = type(value)
+            if kind in _SMALL:
+                identity = self.fingerprinter.value(value)
+                texts.append(f'{quoted}:{{"id":{quote(identity)}}}')
+            elif kind is Output:
+                identity = self.identity_of(value)
+                texts.append(f'{quoted}:{{"id":{quote(identity)},"from":[{_origin(value)}]}}')
+            else:
+                identity = self._identify_input(state, name, value)
+                origins = ",".join(_origin(handle) for handle in iter_handles(value))
+                texts.append(
+                    f'{quoted}:{{"id":{quote(identity)},"from":[{origins}]}}'
+                    if origins
+                    else f'{quoted}:{{"id":{quote(identity)}}}'
+                )
+            identities.append(identity)
+        state.code = code.fingerprint.digest
+        state.inputs = "{" + ",".join(texts) + "}"
+        state.key = compute_key(state.code, tuple(node.inputs), identities, code.outputs, ENVIRONMENT)
+
+    def _identify_input(self, state: PlannedNode, name: str, value: Any) -> str:
+        # Remembered by the object itself, which the graph keeps alive: a data frame that a thousand steps share is
+        # hashed once.
+        remembered = self._remembered.get(id(value))
+        if remembered is None:
+            try:
+                remembered = self.fingerprinter.value(
+                    replace_handles(value, lambda handle: Identified(self.identity_of(handle)))
+                )
+            except UnhashableError as exc:
+                step = state.node.name
+                raise UnhashableError(f"step {step!r}, argument {name!r}: {exc}", step=step, argument=name) from exc
+            except FingerprintError as exc:
+                raise type(exc)(f"step {state.node.name!r}, argument {name!r}: {exc}", step=state.node.name) from exc
+            self._remembered[id(value)] = remembered
+        paths = tuple(_iter_paths(value))
+        if paths and state.paths[-len(paths) :] != paths:
+            for path in paths:
+                if id(path) not in self._remembered:
+                    self._remembered[id(path)] = self.fingerprinter.value(path)
+            state.paths += paths
+        return remembered
+
+    def _identify_item(self, handle: Output, outputs: dict[str, ArtifactRef], whole: str) -> str:
+        """Identity of a part of an output: by its content too, so that changes beside it do not matter."""
+        asked = (whole, repr(handle.path))
+        identity = self._items.get(asked)
+        if identity is None:
+            identity = self._store.find_item_identity(*asked)
+            if identity is None:
+                try:
+                    value = self.load(handle)
+                except (LookupError, TypeError) as exc:
+                    raise FingerprintError(
+                        f"the output of step {handle.node.name!r} has no item {_format_path(handle.path)}: "
+                        f"{type(exc).__name__}: {exc}",
+                        step=handle.node.name,
+                    ) from exc
+                try:
+                    identity = self.fingerprinter.value(value)
+                except UnhashableError:
+                    # Stored values need no stable hash of their own: what they are part of has an identity.
+                    identity = combine("item", asked)
+                self._store.keep_item_identity(*asked, identity)
+            self._items[asked] = identity
+        return identity
+
+    def _find_changed_read(self, reads: Any) -> str | None:
+        return find_changed_read(reads, working_directory=self._working_directory, files=self._store.file_cache)
+
+
+def load_outputs(store: Store, outputs: dict[str, ArtifactRef], form: str, name: str | None) -> Any:
+    """Load one output, or all of a step together in the form in which its function returned them."""
+    if name is not None or form == "value":
+        return store.artifacts.load(outputs[name or RESULT])
+    values = {key: store.artifacts.load(ref) for key, ref in outputs.items()}
+    return values if form == "dict" else tuple(values.values())
+
+
+def _iter_paths(value: Any) -> Iterable[Path]:
+    if isinstance(value, Path):
+        yield value
+    elif type(value) is dict:
+        for part in value.values():
+            yield from _iter_paths(part)
+    elif type(value) in (list, tuple):
+        for part in value:
+            yield from _iter_paths(part)
+
+
+def _combine_outputs(form: str, names: Sequence[str], outputs: dict[str, ArtifactRef]) -> str:
+    """Identity of all outputs together: that of the tuple or dict which holds them."""
+    if form == "dict":
+        return dict_identity([(identify("str", name), outputs[name].digest) for name in names])
+    return tuple_identity([outputs[name].digest for name in names])
+
+
+def _origin(handle: Output) -> str:
+    return f"[{quote(handle.node.name)},{quote(handle.output or RESULT)}]"
+
+
+def _format_path(path: tuple[Any, ...]) -> str:
+    return "".join(f"[{part!r}]" for part in path)
+
+

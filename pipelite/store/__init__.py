@@ -1,0 +1,89 @@
+"""The workspace folder: takes runs, results and values, and gives them back to whoever asks for them later.
+
+Comes in: records of runs as rows, values of steps. Goes out: what is stored under a key, runs with their history, values.
+"""
+
+from __future__ import annotations
+
+from pipelite.store.artifacts import ArtifactStore
+from pipelite.store.dead_runs import close_dead_runs, find_dead_runs
+from pipelite.store.logs import LOG_CAP_BYTES, read_log, read_log_from
+from pipelite.store.owners import OwnerLock, is_alive
+from pipelite.store.pickles import dumps_value, loads_value
+from pipelite.store.reader import (
+    find_known,
+    get_code,
+    get_metrics,
+    get_origin,
+    get_parameters_pickle,
+    get_previous_step_run,
+    get_previous_step_runs,
+    get_run,
+    get_run_sources,
+    get_source,
+    get_step_run,
+    get_step_run_by_id,
+    get_step_runs,
+    is_cancel_requested,
+    list_runs,
+)
+from pipelite.store.rows import decode_outputs, encode_outputs, encode_reads, now_text, to_json, to_text
+from pipelite.store.schema import (
+    ARTIFACT_COLUMNS,
+    METRIC_COLUMNS,
+    RESULT_COLUMNS,
+    STEP_RUN_COLUMNS,
+    STEP_RUNS_PER_RUN,
+    step_run_id,
+)
+from pipelite.store.serializers import register_serializer
+from pipelite.store.sizes import size_text
+from pipelite.store.workspace import Store, find_workspace
+from pipelite.store.writer import RunWriter, create_run, request_cancel
+
+__all__ = [
+    "ARTIFACT_COLUMNS",
+    "LOG_CAP_BYTES",
+    "METRIC_COLUMNS",
+    "RESULT_COLUMNS",
+    "STEP_RUNS_PER_RUN",
+    "STEP_RUN_COLUMNS",
+    "ArtifactStore",
+    "OwnerLock",
+    "RunWriter",
+    "Store",
+    "close_dead_runs",
+    "create_run",
+    "decode_outputs",
+    "dumps_value",
+    "encode_outputs",
+    "encode_reads",
+    "find_dead_runs",
+    "find_known",
+    "find_workspace",
+    "get_code",
+    "get_metrics",
+    "get_origin",
+    "get_parameters_pickle",
+    "get_previous_step_run",
+    "get_previous_step_runs",
+    "get_run",
+    "get_run_sources",
+    "get_source",
+    "get_step_run",
+    "get_step_run_by_id",
+    "get_step_runs",
+    "is_alive",
+    "is_cancel_requested",
+    "list_runs",
+    "loads_value",
+    "now_text",
+    "read_log",
+    "read_log_from",
+    "register_serializer",
+    "request_cancel",
+    "size_text",
+    "step_run_id",
+    "to_json",
+    "to_text",
+]

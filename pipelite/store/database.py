@@ -1,0 +1,256 @@
+"""The one SQLite file of a workspace: a connection for each thread, reads, and the one helper for every write."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipelite.errors import WorkspaceBusyError, WorkspaceError
+from pipelite.store.locks import FileLock, lock_holders
+from pipelite.store.migrations import create, migrate, version_of
+from pipelite.store.schema import CURRENT, Schema
+
+#: How long a writer waits for another one before it gives up.
+BUSY_TIMEOUT_S = 30.0
+
+#: Size of the write-ahead log at which it is copied into the database.
+CHECKPOINT_BYTES = 16 * 1024 * 1024
+
+#: Result codes of SQLite to what a user is told, by their beginning.
+_REASONS = {
+    "SQLITE_FULL": "the disk is full; free some space and start again: what was stored before is safe",
+    "SQLITE_IOERR": "reading or writing it failed ({name}): the disk may be full or damaged",
+    "SQLITE_READONLY": "it cannot be written; check the permissions of the folder, or point PIPELITE_WORKSPACE at another",
+    "SQLITE_PERM": "it cannot be accessed; check the permissions of the folder, or point PIPELITE_WORKSPACE at another",
+    "SQLITE_CANTOPEN": "it cannot be opened; check the permissions of the folder, or point PIPELITE_WORKSPACE at another",
+    "SQLITE_NOTADB": "it is not a database of pipelite; move it away or point PIPELITE_WORKSPACE at another folder",
+    "SQLITE_CORRUPT": "it is damaged; run `pipelite doctor`, and restore a backup",
+}
+
+
+def explain(exc: sqlite3.Error, path: Path) -> WorkspaceError | None:
+    """Return what a failure of SQLite means for the workspace; None for one that is a mistake in a statement."""
+    name = getattr(exc, "sqlite_errorname", None) or ""
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return WorkspaceBusyError(
+            f"{path} is being written by another process{_named(path)}; try again when it is done"
+        )
+    for code, reason in _REASONS.items():
+        if name.startswith(code):
+            return WorkspaceError(f"the database {path} cannot be used: {reason.format(name=name)}")
+    return None
+
+
+def _named(path: Path) -> str:
+    # The locks of a database in WAL mode lie on its shared-memory file.
+    holders = lock_holders(path.with_name(path.name + "-shm"))
+    return f" (open in: {', '.join(holders)})" if holders else ""
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn failures of the file, the disk or its locks into errors that say what to do."""
+    try:
+        yield
+    except sqlite3.Error as exc:
+        error = explain(exc, path)
+        if error is None:
+            raise
+        raise error from exc
+
+
+class Database:
+    """An open database of the current schema; safe to use from every thread.
+
+    Every connection sees committed data only, readers never wait, and whoever has it open holds a shared lock on
+    `pipelite.db.lock`, which a migration needs for itself.
+    """
+
+    def __init__(self, path: Path, *, schema: Schema = CURRENT, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
+        self.path = path
+        self.busy_timeout_s = busy_timeout_s
+        self.schema = schema
+        self._lock = FileLock(path.with_name(path.name + ".lock"))
+        self._checkpoint_lock = FileLock(path.with_name(path.name + ".checkpoint"))
+        self._local = threading.local()
+        self._connections: list[tuple[threading.Thread, sqlite3.Connection]] = []
+        self._guard = threading.Lock()
+        self._checkpointing = threading.Lock()
+        self._process = os.getpid()
+        self._wal = path.with_name(path.name + "-wal")
+        self._open()
+
+    def _open(self) -> None:
+        self._hold_shared()
+        try:
+            with explained(self.path):
+                if version_of(self.connection()) != self.schema.version:
+                    self._bring_up_to_date()
+        except BaseException:
+            self.close()
+            raise
+
+    def _hold_shared(self) -> None:
+        try:
+            is_held = self._lock.acquire(exclusive=False, timeout_s=self.busy_timeout_s)
+        except OSError as exc:
+            raise WorkspaceError(f"the workspace {self.path.parent} cannot be written: {exc.strerror}") from exc
+        if not is_held:
+            holders = ", ".join(lock_holders(self._lock.path)) or "another process"
+            raise WorkspaceBusyError(f"{self.path} is being changed to a newer schema by {holders}; try again soon")
+
+    def _bring_up_to_date(self) -> None:
+        connection = self.connection()
+        if version_of(connection) == 0:
+            create(connection, self.path, self.schema, begin=self._begin)
+        else:
+            migrate(connection, self.path, self.schema, lock=self._lock, begin=self._begin)
+
+    def connection(self) -> sqlite3.Connection:
+        """Return this thread's connection; for reading, and inside `write` only for writing."""
+        if self._process != os.getpid():
+            self._forget_parent()
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            with explained(self.path):
+                connection = connect(self.path, busy_timeout_s=self.busy_timeout_s)
+            self._local.connection = connection
+            self._keep(connection)
+        return connection
+
+    def _keep(self, connection: sqlite3.Connection) -> None:
+        with self._guard:
+            for thread, old in self._connections:
+                if not thread.is_alive():
+                    old.close()
+            self._connections = [entry for entry in self._connections if entry[0].is_alive()]
+            self._connections.append((threading.current_thread(), connection))
+
+    def _forget_parent(self) -> None:
+        # A connection must not cross a fork, nor be closed in the child: the list keeps the parent's from that.
+        self._process = os.getpid()
+        self._guard = threading.Lock()
+        self._checkpointing = threading.Lock()
+        self._local = threading.local()
+        _parents.append(self._connections)
+        self._connections = []
+        self._hold_shared()
+
+    def read(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[sqlite3.Row]:
+        """Return all rows of a query; they can be read by position and by name."""
+        with explained(self.path):
+            return self.connection().execute(sql, parameters).fetchall()
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """Run the body as one transaction: committed at its end, rolled back if it raises.
+
+        It holds the write lock from its first statement on. A deferred transaction that has read is refused at once
+        when it wants to write and another has written meanwhile, whatever its time-out.
+
+        Raises
+        ------
+        WorkspaceBusyError
+            If others write without a pause for longer than the busy time-out.
+        WorkspaceError
+            If the disk is full, the file damaged or not writable; nothing of the body is stored then.
+        """
+        connection = self.connection()
+        with explained(self.path):
+            self._begin(connection)
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                # A full disk has ended the transaction already.
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+        self._checkpoint_if_large(connection)
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        deadline = time.monotonic() + self.busy_timeout_s
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as exc:
+                # SQLite waits by itself, except where it sees a deadlock or a recovery of the log.
+                if not exc.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() >= deadline:
+                    raise
+                _pause()
+
+    def _checkpoint_if_large(self, connection: sqlite3.Connection) -> None:
+        """Copy the write-ahead log into the database, one process at a time.
+
+        SQLite before 3.51.3 can damage a file when two connections do this while a third starts the log anew
+        (https://sqlite.org/wal.html), so connections do not do it by themselves.
+        """
+        try:
+            if self._wal.stat().st_size < CHECKPOINT_BYTES:
+                return
+        except FileNotFoundError:
+            return
+        # What was committed is safe in the log. If the disk is full, the next write says so.
+        with self._checkpointing, contextlib.suppress(sqlite3.OperationalError, OSError):
+            if self._checkpoint_lock.acquire(exclusive=True):
+                try:
+                    # Passive: waits for nobody, and leaves to the next time what a reader still needs.
+                    connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+                finally:
+                    self._checkpoint_lock.release()
+
+    def close(self) -> None:
+        """Close the connections of all threads; the object cannot be used afterwards."""
+        with self._guard:
+            for _, connection in self._connections:
+                connection.close()
+            self._connections = []
+            self._local = threading.local()
+        self._lock.release()
+
+
+#: Connections that a forked child inherited; never used, never closed.
+_parents: list[list[tuple[threading.Thread, sqlite3.Connection]]] = []
+
+
+def connect(path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Connection:
+    """Open a connection with everything set that every user of the file must agree on."""
+    connection = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
+    try:
+        connection.row_factory = sqlite3.Row
+        connection.execute(f"PRAGMA busy_timeout = {int(busy_timeout_s * 1000)}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute("PRAGMA journal_size_limit = 16777216")
+        _use_write_ahead_log(connection, busy_timeout_s)
+        # After a crash of the process nothing is lost; after a loss of power perhaps the last commits, but no more.
+        connection.execute("PRAGMA synchronous = NORMAL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection, timeout_s: float) -> None:
+    # When several processes open a new file at once, this is refused without a look at the busy time-out.
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as exc:
+            if not exc.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() >= deadline:
+                raise
+            _pause()
+
+
+def _pause() -> None:
+    # Uneven, so that two that were refused together do not come back together; importing `random` would cost 5 ms.
+    time.sleep(0.001 + time.perf_counter_ns() % 20 / 1000)

@@ -1,0 +1,51 @@
+"""What is stored under keys: the one look-up that every node of every run makes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from operator import attrgetter
+from typing import Any
+
+from pipelite.records import ArtifactRef, StoredResult
+from pipelite.store.database import Database, explained
+from pipelite.store.rows import decode_reads
+
+# The join order is fixed: from each key to its results, from each result to the step run that computed it.
+_FIND = (
+    "SELECT results.key, results.step_run_id, results.created_at, step_runs.form, step_runs.reads, step_runs.outputs "
+    "FROM json_each(?) AS wanted CROSS JOIN results ON results.key = wanted.value "
+    "CROSS JOIN step_runs ON step_runs.id = results.step_run_id"
+)
+
+
+def find_results(database: Database, keys: Iterable[str]) -> dict[str, list[StoredResult]]:
+    """Return what is stored under each of many keys, newest first; a key with nothing is left out."""
+    with explained(database.path):
+        cursor = database.connection().cursor()
+        cursor.row_factory = None
+        rows = cursor.execute(_FIND, (json.dumps(list(keys)),)).fetchall()
+    # One call of the parser for all rows: a call each would cost as much as the query.
+    outputs = json.loads(f"[{','.join([row[5] or '{}' for row in rows])}]")
+    found: dict[str, list[StoredResult]] = {}
+    for row, row_outputs in zip(rows, outputs, strict=True):
+        result = _result(row, row_outputs)
+        others = found.get(result.key)
+        if others is None:
+            found[result.key] = [result]
+        else:
+            others.append(result)
+            others.sort(key=attrgetter("created_at"), reverse=True)
+    return found
+
+
+def _result(row: tuple[Any, ...], outputs: Mapping[str, Any]) -> StoredResult:
+    return StoredResult(
+        key=row[0],
+        step_run_id=row[1],
+        outputs={name: ArtifactRef(**fields) for name, fields in outputs.items()},
+        form=row[3],
+        reads=decode_reads(row[4]),
+        created_at=datetime.fromisoformat(row[2]),
+    )

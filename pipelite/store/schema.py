@@ -1,0 +1,293 @@
+"""Tables, indexes and views of the workspace's database, and the order of columns in hot rows.
+
+Times are UTC as ISO text, structured values JSON text: the file is to be read with plain `sqlite3` and datasette too.
+The newest schema stands here in full, so that a new workspace is made in one go and without sqlite-utils, whose import
+alone would cost a first run 100 ms of its 600. Older workspaces get here by the migrations; a test holds both equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import attrs
+
+if TYPE_CHECKING:
+    import sqlite_utils
+
+#: Step runs of one run have the ids number * STEP_RUNS_PER_RUN + position: the primary key finds them, no other index.
+STEP_RUNS_PER_RUN = 10_000_000
+
+
+def step_run_id(number: int, position: int) -> int:
+    """Return the id of the step run at a position of the graph, in the run of this number."""
+    return number * STEP_RUNS_PER_RUN + position
+
+
+STEP_RUN_COLUMNS: tuple[str, ...] = (
+    "id",
+    "run_id",
+    "position",
+    "name",
+    "step",
+    "status",
+    "key",
+    "code",
+    "inputs",
+    "after",
+    "environment",
+    "outputs",
+    "form",
+    "computed_by",
+    "reason",
+    "attempts",
+    "started_at",
+    "ended_at",
+    "duration_s",
+    "cpu_s",
+    "peak_memory_bytes",
+    "error",
+    "reads",
+    "log_file",
+    "log_start",
+    "log_end",
+)
+RESULT_COLUMNS: tuple[str, ...] = ("key", "reads_digest", "step_run_id", "created_at")
+ARTIFACT_COLUMNS: tuple[str, ...] = (
+    "digest",
+    "kind",
+    "path",
+    "size_bytes",
+    "mtime_ns",
+    "file_digest",
+    "type_name",
+    "created_at",
+)
+METRIC_COLUMNS: tuple[str, ...] = ("step_run_id", "name", "kind", "step", "value", "logged_at")
+
+_RUNS = """
+CREATE TABLE runs (
+    id TEXT PRIMARY KEY,
+    number INTEGER NOT NULL UNIQUE,
+    pipeline TEXT NOT NULL,
+    target TEXT,
+    experiment TEXT NOT NULL,
+    description TEXT,
+    status TEXT NOT NULL,
+    parameters TEXT NOT NULL,
+    parameters_pickle BLOB,
+    options TEXT NOT NULL,
+    outputs TEXT NOT NULL,
+    tags TEXT NOT NULL,
+    error TEXT,
+    created_at TEXT NOT NULL,
+    started_at TEXT,
+    ended_at TEXT,
+    duration_s REAL,
+    owner TEXT,
+    cancel_requested INTEGER NOT NULL DEFAULT 0,
+    rerun_of TEXT REFERENCES runs(id) ON DELETE SET NULL,
+    host TEXT NOT NULL,
+    python TEXT NOT NULL,
+    working_directory TEXT NOT NULL,
+    git_commit TEXT,
+    packages TEXT NOT NULL,
+    sources TEXT NOT NULL
+)
+"""
+
+_CODE = """
+CREATE TABLE code (
+    digest TEXT PRIMARY KEY,
+    parts TEXT NOT NULL,
+    not_tracked TEXT NOT NULL,
+    sources TEXT NOT NULL
+)
+"""
+
+_SOURCES = """
+CREATE TABLE sources (
+    digest TEXT PRIMARY KEY,
+    content BLOB NOT NULL
+)
+"""
+
+# Two equal nodes of one run may be committed in any order, so `computed_by` is looked at when the transaction ends.
+_STEP_RUNS = f"""
+CREATE TABLE step_runs (
+    id INTEGER PRIMARY KEY CHECK (id = (id / {STEP_RUNS_PER_RUN}) * {STEP_RUNS_PER_RUN} + position),
+    run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    step TEXT NOT NULL,
+    status TEXT NOT NULL,
+    key TEXT,
+    code TEXT REFERENCES code(digest),
+    inputs TEXT NOT NULL,
+    "after" TEXT NOT NULL,
+    environment TEXT,
+    outputs TEXT,
+    form TEXT NOT NULL,
+    computed_by INTEGER REFERENCES step_runs(id) DEFERRABLE INITIALLY DEFERRED,
+    reason TEXT,
+    attempts INTEGER NOT NULL,
+    started_at TEXT,
+    ended_at TEXT,
+    duration_s REAL,
+    cpu_s REAL,
+    peak_memory_bytes INTEGER,
+    error TEXT,
+    reads TEXT NOT NULL,
+    log_file TEXT,
+    log_start INTEGER,
+    log_end INTEGER
+)
+"""
+
+_RESULTS = """
+CREATE TABLE results (
+    key TEXT NOT NULL,
+    reads_digest TEXT NOT NULL,
+    step_run_id INTEGER NOT NULL REFERENCES step_runs(id) ON DELETE CASCADE,
+    created_at TEXT NOT NULL,
+    PRIMARY KEY (key, reads_digest)
+) WITHOUT ROWID
+"""
+
+_ARTIFACTS = """
+CREATE TABLE artifacts (
+    digest TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    path TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    mtime_ns INTEGER,
+    file_digest TEXT,
+    type_name TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    removal_marked_at TEXT,
+    PRIMARY KEY (digest, kind)
+)
+"""
+
+_METRICS = """
+CREATE TABLE metrics (
+    id INTEGER PRIMARY KEY,
+    step_run_id INTEGER NOT NULL REFERENCES step_runs(id) ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    step INTEGER,
+    value TEXT NOT NULL,
+    logged_at TEXT NOT NULL
+)
+"""
+
+_FILE_DIGESTS = """
+CREATE TABLE file_digests (
+    path TEXT PRIMARY KEY,
+    size_bytes INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    inode INTEGER NOT NULL,
+    digest TEXT NOT NULL
+) WITHOUT ROWID
+"""
+
+_ITEM_IDENTITIES = """
+CREATE TABLE item_identities (
+    whole TEXT NOT NULL,
+    item TEXT NOT NULL,
+    identity TEXT NOT NULL,
+    PRIMARY KEY (whole, item)
+) WITHOUT ROWID
+"""
+
+_SETTINGS = """
+CREATE TABLE settings (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID
+"""
+
+_RUN_SUMMARY = f"""
+CREATE VIEW run_summary AS
+SELECT
+    runs.id, runs.number, runs.pipeline, runs.experiment, runs.status,
+    runs.created_at, runs.started_at, runs.ended_at, runs.duration_s,
+    count(step_runs.id) AS steps,
+    coalesce(sum(step_runs.status = 'completed'), 0) AS computed,
+    coalesce(sum(step_runs.status = 'reused'), 0) AS reused,
+    coalesce(sum(step_runs.status = 'failed'), 0) AS failed,
+    coalesce(sum(step_runs.status = 'skipped'), 0) AS skipped,
+    coalesce(sum(step_runs.status = 'running'), 0) AS running,
+    runs.parameters, runs.tags, runs.error
+FROM runs
+LEFT JOIN step_runs ON step_runs.id BETWEEN runs.number * {STEP_RUNS_PER_RUN}
+    AND runs.number * {STEP_RUNS_PER_RUN} + {STEP_RUNS_PER_RUN - 1}
+GROUP BY runs.number
+"""
+
+_STEP_RUN_DETAILS = """
+CREATE VIEW step_run_details AS
+SELECT
+    step_runs.id, step_runs.run_id, runs.number AS run_number, runs.pipeline, runs.experiment,
+    runs.status AS run_status, step_runs.position, step_runs.name, step_runs.step, step_runs.status,
+    step_runs.reason, step_runs.attempts, step_runs.started_at, step_runs.ended_at, step_runs.duration_s,
+    step_runs.cpu_s, step_runs.peak_memory_bytes, step_runs.error, step_runs.key, step_runs.code,
+    step_runs.inputs, step_runs."after", step_runs.environment, step_runs.reads,
+    coalesce(origin.outputs, step_runs.outputs) AS outputs,
+    coalesce(origin.form, step_runs.form) AS form,
+    step_runs.computed_by, origin.run_id AS computed_by_run, origin.name AS computed_by_name,
+    coalesce(origin.log_file, step_runs.log_file) AS log_file,
+    iif(origin.id IS NULL, step_runs.log_start, origin.log_start) AS log_start,
+    iif(origin.id IS NULL, step_runs.log_end, origin.log_end) AS log_end
+FROM step_runs
+JOIN runs ON runs.id = step_runs.run_id
+LEFT JOIN step_runs AS origin ON origin.id = step_runs.computed_by
+"""
+
+#: Runs that an owner works on or will: the only ones that can turn out to be dead.
+OPEN_RUNS = "status IN ('queued', 'running', 'canceling')"
+
+_STATEMENTS = (
+    _RUNS,
+    _CODE,
+    _SOURCES,
+    _STEP_RUNS,
+    _RESULTS,
+    _ARTIFACTS,
+    _METRICS,
+    _FILE_DIGESTS,
+    _ITEM_IDENTITIES,
+    _SETTINGS,
+    "CREATE INDEX runs_by_pipeline ON runs(pipeline, number)",
+    f"CREATE INDEX runs_open ON runs(owner) WHERE {OPEN_RUNS}",
+    "CREATE INDEX metrics_by_step_run ON metrics(step_run_id)",
+    _RUN_SUMMARY,
+    _STEP_RUN_DETAILS,
+)
+
+
+@attrs.frozen(kw_only=True)
+class Migration:
+    """One change of the schema."""
+
+    #: The schema that it leads to.
+    version: int
+    #: For people and for the table in which sqlite-utils keeps what was applied.
+    name: str
+    #: Runs inside the one transaction of the whole migration, with foreign keys off.
+    apply: Callable[[sqlite_utils.Database], None]
+
+
+@attrs.frozen(kw_only=True)
+class Schema:
+    """What the database of a workspace is to look like."""
+
+    #: Kept in the file as `PRAGMA user_version`; 0 is a file without a schema.
+    version: int
+    #: Make the newest schema from nothing.
+    statements: tuple[str, ...]
+    #: Lead from every earlier schema to the newest, in order.
+    migrations: tuple[Migration, ...] = ()
+
+
+CURRENT = Schema(version=1, statements=_STATEMENTS)

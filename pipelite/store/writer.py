@@ -1,0 +1,219 @@
+"""Writing runs: one owner a run, everything of one moment in one transaction."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+import zlib
+from base64 import b32encode
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pipelite.errors import NotFoundError, OwnershipLost
+from pipelite.records import CodeFingerprint, RunRecord, Status
+from pipelite.store.rows import run_from_row, to_json, to_text
+from pipelite.store.schema import OPEN_RUNS
+from pipelite.store.statements import INSERT_METRIC, UPSERT_ARTIFACT, UPSERT_RESULT, UPSERT_STEP_RUN
+from pipelite.store.workspace import Store
+
+Row = tuple[Any, ...]
+
+#: Numbers of runs are not given twice, not even after the newest run was removed: others refer to it by number.
+_NEXT_NUMBER = (
+    "INSERT INTO settings (name, value) VALUES ('last_run_number', '1') "
+    "ON CONFLICT (name) DO UPDATE SET value = CAST(value AS INTEGER) + 1 RETURNING CAST(value AS INTEGER)"
+)
+
+
+def create_run(
+    store: Store,
+    *,
+    pipeline: str,
+    experiment: str | None = None,
+    owner: str | None,
+    status: Status = Status.RUNNING,
+    target: str | None = None,
+    description: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    parameters_pickle: bytes | None = None,
+    options: Mapping[str, Any] | None = None,
+    outputs: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
+    rerun_of: str | None = None,
+    working_directory: str | None = None,
+    git_commit: str | None = None,
+    packages: Mapping[str, str] | None = None,
+    sources: Mapping[str, str] | None = None,
+) -> RunRecord:
+    """Store a new run, and return it with the id and number it was given.
+
+    Parameters
+    ----------
+    experiment : str, optional
+        By default the pipeline's name.
+    owner : str or None
+        Name of the owner's lock; None for a run that waits in the queue for one.
+    sources : mapping, optional
+        Relative path of an own source file to the digest under which its text is stored.
+    """
+    now = datetime.now(UTC)
+    row = {
+        "id": _new_id(now),
+        "pipeline": pipeline,
+        "target": target,
+        "experiment": pipeline if experiment is None else experiment,
+        "description": description,
+        "status": status.value,
+        "parameters": to_json(dict(parameters or {})),
+        "parameters_pickle": parameters_pickle,
+        "options": to_json(dict(options or {})),
+        "outputs": to_json(dict(outputs or {})),
+        "tags": to_json(dict(tags or {})),
+        "created_at": to_text(now),
+        "started_at": to_text(now) if status is Status.RUNNING else None,
+        "owner": owner,
+        "rerun_of": rerun_of,
+        "host": os.uname().nodename,
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "working_directory": str(Path.cwd()) if working_directory is None else working_directory,
+        "git_commit": git_commit,
+        "packages": to_json(dict(packages or {})),
+        "sources": to_json(dict(sources or {})),
+    }
+    with store.database.write() as connection:
+        row["number"] = connection.execute(_NEXT_NUMBER).fetchone()[0]
+        marks = ", ".join(f":{column}" for column in row)
+        connection.execute(f"INSERT INTO runs ({', '.join(row)}) VALUES ({marks})", row)
+        return run_from_row(connection.execute("SELECT * FROM runs WHERE id = ?", (row["id"],)).fetchone())
+
+
+def _new_id(now: datetime) -> str:
+    random = b32encode(os.urandom(4)).decode()[:6].lower()
+    return f"{now:%Y%m%d-%H%M%S}-{random}"
+
+
+def request_cancel(store: Store, run_id: str) -> bool:
+    """Ask the owner of a run to cancel it; false if the run has ended already."""
+    with store.database.write() as connection:
+        changed = connection.execute(
+            f"UPDATE runs SET cancel_requested = 1 WHERE id = ? AND {OPEN_RUNS}", (run_id,)
+        ).rowcount
+        if not changed and connection.execute("SELECT 1 FROM runs WHERE id = ?", (run_id,)).fetchone() is None:
+            raise NotFoundError(f"there is no run {run_id!r}; `pipelite runs list` shows what there is")
+        return changed > 0
+
+
+class RunWriter:
+    """One owner's view of one run; it ends with `OwnershipLost` once the run belongs to another."""
+
+    def __init__(self, store: Store, run_id: str, owner: str) -> None:
+        self.run_id = run_id
+        self.owner = owner
+        #: Whether someone had asked for the run to be canceled at the last commit or look.
+        self.cancel_requested = False
+        self._store = store
+
+    def commit(
+        self,
+        *,
+        step_runs: Iterable[Row] = (),
+        results: Iterable[Row] = (),
+        artifacts: Iterable[Row] = (),
+        metrics: Iterable[Row] = (),
+        codes: Iterable[CodeFingerprint] = (),
+        sources: Mapping[str, bytes] | None = None,
+        status: Status | None = None,
+        error: str | None = None,
+        outputs: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+        run_sources: Mapping[str, str] | None = None,
+        started_at: datetime | None = None,
+        ended_at: datetime | None = None,
+        duration_s: float | None = None,
+    ) -> None:
+        """Store everything that is given in one transaction, or nothing.
+
+        Parameters
+        ----------
+        step_runs, results, artifacts, metrics : iterables of tuples
+            In the orders of STEP_RUN_COLUMNS, RESULT_COLUMNS, ARTIFACT_COLUMNS, METRIC_COLUMNS; step runs, results and
+            artifacts take the place of rows with the same key.
+        sources : mapping, optional
+            Digest to text of own source files; those that are stored already are left as they are.
+        status, error, outputs, tags, run_sources, started_at, ended_at, duration_s : optional
+            Of the run itself; None leaves it as it is.
+
+        Raises
+        ------
+        OwnershipLost
+            If the run is no longer this owner's; nothing is stored then.
+        """
+        run = {
+            "status": None if status is None else status.value,
+            "error": error,
+            "outputs": None if outputs is None else to_json(dict(outputs)),
+            "tags": None if tags is None else to_json(dict(tags)),
+            "sources": None if run_sources is None else to_json(dict(run_sources)),
+            "started_at": to_text(started_at),
+            "ended_at": to_text(ended_at),
+            "duration_s": duration_s,
+        }
+        with self._store.database.write() as connection:
+            self._check_ownership(connection)
+            _add_code(connection, codes, sources or {})
+            connection.executemany(UPSERT_STEP_RUN, step_runs)
+            # In the order of the table: keys are random, and neighbours then go to the same page while it is at hand.
+            connection.executemany(UPSERT_RESULT, sorted(results))
+            connection.executemany(UPSERT_ARTIFACT, artifacts)
+            connection.executemany(INSERT_METRIC, metrics)
+            self._change_run(connection, {column: value for column, value in run.items() if value is not None})
+            self._store.write_new_identities(connection)
+
+    def look(self) -> bool:
+        """Return whether someone asked for the run to be canceled.
+
+        Raises
+        ------
+        OwnershipLost
+            If the run is no longer this owner's.
+        """
+        self._check_ownership(self._store.database.connection())
+        return self.cancel_requested
+
+    def _check_ownership(self, connection: sqlite3.Connection) -> None:
+        # Inside a write transaction nobody else can change the owner, so one look fences all that follows in it.
+        row = connection.execute(
+            "SELECT cancel_requested FROM runs WHERE id = ? AND owner = ?", (self.run_id, self.owner)
+        ).fetchone()
+        if row is None:
+            raise OwnershipLost(
+                f"run {self.run_id} belongs to another process by now, or was marked as interrupted; "
+                f"`pipelite runs show {self.run_id}` tells its state",
+                run_id=self.run_id,
+            )
+        self.cancel_requested = bool(row[0])
+
+    def _change_run(self, connection: sqlite3.Connection, changes: Mapping[str, Any]) -> None:
+        if changes:
+            assignments = ", ".join(f"{column} = ?" for column in changes)
+            connection.execute(
+                f"UPDATE runs SET {assignments} WHERE id = ? AND owner = ?",
+                (*changes.values(), self.run_id, self.owner),
+            )
+
+
+def _add_code(connection: sqlite3.Connection, codes: Iterable[CodeFingerprint], sources: Mapping[str, bytes]) -> None:
+    connection.executemany(
+        "INSERT INTO code (digest, parts, not_tracked, sources) VALUES (?, ?, ?, ?) ON CONFLICT (digest) DO NOTHING",
+        [
+            (code.digest, to_json(dict(code.parts)), to_json(list(code.not_tracked)), to_json(dict(code.sources)))
+            for code in codes
+        ],
+    )
+    connection.executemany(
+        "INSERT INTO sources (digest, content) VALUES (?, ?) ON CONFLICT (digest) DO NOTHING",
+        [(digest, zlib.compress(content)) for digest, content in sources.items()],
+    )

@@ -1,0 +1,38 @@
+"""Fixtures for all tests, and the list of what this machine could not run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A workspace folder that does not exist yet; the test runs in the empty folder around it."""
+    folder = tmp_path / ".pipelite"
+    monkeypatch.setenv("PIPELITE_WORKSPACE", str(folder))
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def not_run(reporter) -> list[tuple[str, str]]:
+    """Each skipped test with its reason: tests skip only what the machine cannot offer."""
+    found = []
+    for report in reporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        found.append((report.nodeid, reason.removeprefix("Skipped: ")))
+    return found
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter) -> None:
+    for what, why in not_run(terminalreporter):
+        terminalreporter.write_line(f"not run: {what}, because {why}")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter and session.exitstatus == 0 and os.environ.get("CI") == "true" and not_run(reporter):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -1,0 +1,71 @@
+"""Code as users write it. It only has to type-check, which mypy does; nothing runs it."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any, assert_type
+
+from pipelite import Artifact, Run, StepRun, Workspace, current_run, pipeline, step
+from pipelite.errors import StepFailed
+
+
+@step
+def load(path: Path) -> list[float]:
+    return [float(line) for line in path.read_text().splitlines()]
+
+
+@step(outputs=("train", "test"))
+def split(rows: list[float], test_fraction: float = 0.25) -> tuple[list[float], list[float]]:
+    cut = int(len(rows) * test_fraction)
+    return rows[cut:], rows[:cut]
+
+
+@step(retries=2, retry_delay=timedelta(seconds=1), timeout=600, cpus=2, cache=timedelta(days=1))
+def fit(rate: float, train: list[float]) -> float:
+    current_run().log("rows", len(train), step=1)
+    return rate * sum(train)
+
+
+@step
+def score(model: float, test: list[float]) -> float:
+    accuracy = model / (1 + len(test))
+    current_run().log("accuracy", accuracy)
+    current_run().log_row("point", x=1, y=2.5)
+    (current_run().scratch / "note.txt").write_text("done")
+    return accuracy
+
+
+@pipeline(experiment="typing", tags={"kind": "sample"}, keep_going=True)
+def train(data: Path, rates: list[float] | None = None, until: date = date(2026, 1, 1)) -> dict[str, Any]:
+    training, testing = split(load(data))
+    models = fit.map(rates or [0.1, 0.2], train=training)
+    scores = score.map(models, test=testing)
+    assert_type(scores, list[float])
+    return {"models": models, "scores": scores}
+
+
+@pipeline
+def nested(data: Path) -> dict[str, Any]:
+    return train.with_options(regenerate_outputs=True)(data)
+
+
+def use(folder: Path) -> None:
+    # Called directly, both are what they were.
+    assert_type(load(folder), list[float])
+    assert_type(fit.with_options(cpus=1)(0.1, [1.0]), float)
+
+    run = train.run(data=folder, rates=[0.5])
+    assert_type(run, Run)
+    assert_type(run.steps["fit[0]"], StepRun)
+    assert_type(run.output("models"), Artifact)
+    later = train.submit(data=folder)
+    try:
+        later.wait(timeout=10)
+    except StepFailed as error:
+        print(error.step, error.run_id)
+    print(run.metrics["score[0]/accuracy"], run.outputs["scores"], run.duration_s)
+
+    for each in Workspace(folder).runs():
+        assert_type(each, Run)
+        print(each.id, each.status, each.parameters)
