@@ -355,7 +355,7 @@ class Metrics(Mapping[str, Any]):
         found = [record for record in self._records if record.name == name]
         steps = dict.fromkeys(record.step_run for record in found)
         if len(steps) > 1:
-            names = ", ".join(f"{step}/{name}" for step in steps)
+            names = ", ".join(f"{step}/{name}" for step in sorted(steps))
             raise NotFoundError(f"metric {name!r} was logged by {len(steps)} steps; say which: {names}")
         if not found:
             found = [record for record in self._records if f"{record.step_run}/{record.name}" == name]

@@ -120,9 +120,10 @@ def _of_class(annotation: Any) -> ParameterType:
         return _other(annotation)
     if isinstance(annotation, type) and issubclass(annotation, PurePath):
         return _PATH
-    if isinstance(annotation, type) and issubclass(annotation, Enum) and annotation.__members__:
-        names = ", ".join(annotation.__members__)
-        return ParameterType(kind="enum", expected=f"one of {names}", choices=tuple(annotation.__members__.values()))
+    if isinstance(annotation, type) and issubclass(annotation, Enum) and len(annotation):
+        members = tuple(annotation)
+        names = ", ".join(member.name for member in members)
+        return ParameterType(kind="enum", expected=f"one of {names}", choices=members)
     if annotation in (Sequence, Mapping):
         return _SIMPLE[list if annotation is Sequence else dict]
     return _other(annotation)

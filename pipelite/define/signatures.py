@@ -154,7 +154,7 @@ class Signature:
         unknown = [name for name in kwargs if name not in named]
         if unknown and self.var_keyword is None:
             return self._unexpected(args, kwargs)
-        given = {*self.positional[: len(args)], *kwargs}
+        given = {*self.positional[: len(args)], *(name for name in kwargs if name in named)}
         missing = [name for name in self._named if name not in given and name not in self.defaults]
         return f"got no value for {listed(missing)}"
 

@@ -174,7 +174,8 @@ class Trace:
         first = bearers[0]
         if first.step.is_named:
             raise DefinitionError(_named_twice(name, first.place, node.place), step=name)
-        other = self._numbered(name)
+        scope, slash, _ = name.rpartition("/")
+        other = self._numbered(scope + slash + first.step.name)
         for each in bearers:
             each.name = other + each.name[len(name) :]
         self._names[other] = bearer

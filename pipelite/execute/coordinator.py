@@ -6,6 +6,7 @@ import contextlib
 import heapq
 import itertools
 import os
+import pickle
 import queue
 import random
 import shutil
@@ -245,17 +246,17 @@ class Coordinator:
 
     # What comes back.
 
-    def _hear_return(self, lease: Lease, future: Future[bytes]) -> None:
-        self._events.put(lambda: self._take_in(lease, future))
+    def _hear_return(self, lease: Lease, batch: list[NodeRun], future: Future[bytes]) -> None:
+        self._events.put(lambda: self._take_in(lease, batch, future))
 
-    def _take_in(self, lease: Lease, future: Future[bytes]) -> None:
-        import pickle
-
-        batch = self._dispatcher.take_back(lease)
-        error = future.exception()
-        if error is not None:
-            self._take_in_death(lease, batch, error)
+    def _take_in(self, lease: Lease, batch: list[NodeRun], future: Future[bytes]) -> None:
+        if not lease.batches or lease.batches[0] is not batch:
+            # It went back to the queue when its worker died with the batch before it.
             return
+        if future.exception() is not None:
+            self._take_in_death(lease)
+            return
+        lease.batches.popleft()
         returned: Returned = pickle.loads(future.result())
         learn_durations(batch, returned)
         outcomes = {outcome.position: outcome for outcome in returned.outcomes}
@@ -301,7 +302,7 @@ class Coordinator:
         if reusable:
             self._recorder.add_result(state, outcome)
         self._finish(state, outcome.duration_s, reason)
-        self._serve_followers(state, reusable)
+        self._serve_followers(state, reusable, outcome.returned_none)
 
     def _reason(self, state: NodeRun) -> str | None:
         return state.decision.reason if state.decision is not None else None
@@ -313,12 +314,12 @@ class Coordinator:
         self._recorder.add_reused(state, result.step_run_id, None)
         self._finish(state, 0.0, None)
 
-    def _serve_followers(self, state: NodeRun, reusable: bool) -> None:
+    def _serve_followers(self, state: NodeRun, reusable: bool, returned_none: bool) -> None:
         if state.key is not None and self._in_flight.get(state.key) is state:
             del self._in_flight[state.key]
         followers, state.followers = state.followers, None
         for follower in followers or ():
-            if not reusable:
+            if not reusable or (returned_none and follower.node.step.options.cache is None):
                 self._arrived.append(follower)
                 continue
             follower.status = Status.REUSED
@@ -394,8 +395,10 @@ class Coordinator:
             if state.status not in FINAL:
                 self._skip(state, f"{why} before it started")
 
-    def _take_in_death(self, lease: Lease, batch: list[NodeRun], error: BaseException) -> None:
-        """A worker died: the step it was at is charged, the others of its batch go back to the queue."""
+    def _take_in_death(self, lease: Lease) -> None:
+        """A worker died: the step it was at is charged, the others that it had been sent go back to the queue."""
+        batch = [state for sent in lease.batches for state in sent]
+        lease.batches.clear()
         wait_for_exit(lease.process)
         mark = lease.read_mark()
         at = mark.position if mark is not None else -1

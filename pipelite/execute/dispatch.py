@@ -81,7 +81,7 @@ class Dispatcher:
         sender: Sender,
         setup: RunSetup,
         mark_folder: Path,
-        returned: Callable[[Lease, Future[bytes]], None],
+        returned: Callable[[Lease, list[NodeRun], Future[bytes]], None],
     ) -> None:
         self._target = target
         self._sender = sender
@@ -100,10 +100,6 @@ class Dispatcher:
             if lease is None:
                 return
             self._send(lease, self._take_batch(cpus), cpus)
-
-    def take_back(self, lease: Lease) -> list[NodeRun]:
-        """The batch that a worker has returned, or died with."""
-        return lease.batches.popleft()
 
     def release_idle(self) -> None:
         """Give back the slots that have nothing to do."""
@@ -171,7 +167,7 @@ class Dispatcher:
             if shipped.id not in slot.functions:
                 functions.append(shipped)
                 slot.functions.add(shipped.id)
-                slot.sources.update(shipped.sources)
+                slot.sources.update(shipped.code.sources)
             state.attempts += 1
         setup = None if slot.setup == self._setup.id else self._setup
         slot.setup = self._setup.id
@@ -180,7 +176,7 @@ class Dispatcher:
         lease.batches.append(batch)
         future = slot.submit(payload)
         lease.process = slot.process()
-        future.add_done_callback(lambda done: self._returned(lease, done))
+        future.add_done_callback(lambda done: self._returned(lease, batch, done))
 
     def _estimate(self, state: NodeRun) -> float:
         return _durations.get(state.code or "", TINY_S)

@@ -6,6 +6,7 @@ import pickle
 import traceback
 from types import TracebackType
 
+from pipelite.errors import PipeliteError
 from pipelite.records import Failure
 
 #: Characters of a traceback or a message that are kept; an exception may carry a whole data frame as text.
@@ -18,6 +19,9 @@ def describe_exception(error: BaseException, *, skip_files: tuple[str, ...] = ()
     `skip_files` are those whose frames, at the outer end of the traceback, are of no use to the reader.
     """
     trace = _skip_outer_frames(error.__traceback__, skip_files)
+    if trace is None and isinstance(error, PipeliteError) and error.__cause__ is None:
+        # One of our own sentences, which no frame of the user's led to: a traceback would only hide it.
+        return Failure(type_name=type(error).__qualname__, message=str(error), traceback="", pickled=_pickle_checked(error))
     try:
         text = "".join(traceback.format_exception(type(error), error, trace))
     except Exception as broken:  # an exception whose own __str__ or __cause__ raises
@@ -49,7 +53,7 @@ def _skip_outer_frames(trace: TracebackType | None, files: tuple[str, ...]) -> T
     inner = trace
     while inner is not None and inner.tb_frame.f_code.co_filename in files:
         inner = inner.tb_next
-    return inner if inner is not None else trace
+    return inner
 
 
 def _text_of(error: BaseException) -> str:

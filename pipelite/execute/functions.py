@@ -6,15 +6,17 @@ import importlib
 import importlib.util
 import io
 import itertools
+import pickle
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pipelite.define import Step
-from pipelite.errors import DefinitionError, PipeliteError, SourceChangedError
+from pipelite.errors import DefinitionError, FingerprintError, PipeliteError, SourceChangedError
 from pipelite.execute.messages import ShippedFunction
-from pipelite.fingerprint import digest_file, main_name, module_name
+from pipelite.fingerprint import Fingerprinter, digest_file, main_name, module_name
+from pipelite.records import CodeFingerprint
 
 _numbers = itertools.count(1)
 
@@ -37,39 +39,86 @@ def stop_if_importing_script() -> None:
         raise ImportingScript
 
 
-def ship_function(function: Callable[..., Any], sources: Mapping[str, str], step: str) -> ShippedFunction:
-    """Describe a function so that any worker on this machine can get hold of it.
+class StaleWorkerError(PipeliteError):
+    """A worker that has been running for a while holds an older version of the code."""
+
+
+def ship_function(step: Step[..., Any], code: CodeFingerprint) -> ShippedFunction:
+    """Describe a step's function so that any worker on this machine can get hold of it.
 
     Raises
     ------
     DefinitionError
         If it can neither be imported nor pickled; names what it holds on to.
     """
+    function = step.func
     module = getattr(function, "__module__", None)
-    qualname = getattr(function, "__qualname__", None)
-    if module and qualname and _is_found(function, module, qualname):
-        name = module_name(module)
-        file = str(Path(sys.modules["__main__"].__file__ or "").resolve()) if module == "__main__" else None
-        return ShippedFunction(next(_numbers), name, qualname, file, None, dict(sources))
-    return ShippedFunction(
-        next(_numbers), None, str(qualname or function), None, _dump_by_value(function, step), dict(sources)
-    )
+    qualname = str(getattr(function, "__qualname__", function))
+    tracking = {name: getattr(step.options, name) for name in ("version", "depends_on", "track")}
+    file, pickled = None, None
+    if module and _is_found(function, module, qualname):
+        if module == "__main__":
+            file = str(Path(sys.modules["__main__"].__file__ or "").resolve())
+        module = module_name(module)
+    else:
+        module, pickled = None, _dump_by_value(function, step.name)
+    return ShippedFunction(next(_numbers), module, qualname, file, pickled, code, tracking)
 
 
-def receive_function(shipped: ShippedFunction) -> Callable[..., Any]:
-    """Get hold of a function in a worker, and make sure that its source is the one that the run was planned with."""
-    for path, digest in shipped.sources.items():
+def receive_function(shipped: ShippedFunction, *, is_fresh: bool) -> Callable[..., Any]:
+    """Get hold of a function in a worker, and make sure that it is the code that the run was planned with.
+
+    Parameters
+    ----------
+    is_fresh : whether this worker has imported nothing of the user's before
+
+    Raises
+    ------
+    StaleWorkerError
+        If it is not, and a new worker may hold the right one.
+    FingerprintError
+        If it is not, and a new worker would not either; names what differs.
+    """
+    if shipped.pickled is not None:
+        _check_sources(shipped.code)
+        return pickle.loads(shipped.pickled)  # type: ignore[no-any-return]
+    assert shipped.module is not None
+    function = find_function(import_module(shipped.module, shipped.file), shipped.qualname)
+    try:
+        here = Fingerprinter().code(function, **shipped.tracking)
+    except SourceChangedError as exc:
+        if is_fresh:
+            raise
+        raise StaleWorkerError(str(exc)) from exc
+    if here.digest != shipped.code.digest:
+        _check_sources(shipped.code)
+        if not is_fresh:
+            raise StaleWorkerError(f"{shipped.qualname} is another version")
+        raise FingerprintError(_describe_difference(shipped, here))
+    return function
+
+
+def _check_sources(code: CodeFingerprint) -> None:
+    for path, digest in code.sources.items():
         if digest_file(Path(path)) != digest:
             raise SourceChangedError(
                 f"{path} was edited after the run had started; run the pipeline again to use the new code"
             )
-    if shipped.pickled is not None:
-        import pickle
 
-        value = pickle.loads(shipped.pickled)
-        return value  # type: ignore[no-any-return]
-    assert shipped.module is not None
-    return find_function(import_module(shipped.module, shipped.file), shipped.qualname)
+
+def _describe_difference(shipped: ShippedFunction, here: CodeFingerprint) -> str:
+    there = shipped.code.parts
+    names = sorted(name for name in {*there, *here.parts} if there.get(name) != here.parts.get(name))
+    shown = [
+        f"{name} is {there.get(name, 'not there')} in the process that started the run, and "
+        f"{here.parts.get(name, 'not there')} after a fresh import"
+        for name in names[:5]
+    ]
+    return (
+        f"{shipped.module}.{shipped.qualname} is not the same in a worker process, which imports its module anew: "
+        f"{'; '.join(shown) or 'the order of its parts differs'}. "
+        "What a step uses and the program changes while it runs has to be passed to the step as an argument"
+    )
 
 
 def import_module(name: str, file: str | None) -> Any:
@@ -150,7 +199,7 @@ def _make_pickler(buffer: io.BytesIO) -> Any:
 
     Otherwise a class of the script would reach the worker as a copy, and `isinstance` there would fail.
     """
-    from joblib.externals import cloudpickle
+    import cloudpickle
 
     class ScriptPickler(cloudpickle.Pickler):  # type: ignore[misc]
         def reducer_override(self, obj: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import attrs
 
-from pipelite.records import ArtifactRef, Failure
+from pipelite.records import ArtifactRef, CodeFingerprint, Failure
 
 
 @attrs.frozen
@@ -23,8 +23,10 @@ class ShippedFunction:
     file: str | None
     #: The function by value, where it cannot be imported.
     pickled: bytes | None
-    #: Own source files it reaches, to their digests: a worker that sees other bytes must not run it.
-    sources: Mapping[str, str]
+    #: What the run was planned with: a worker that holds other code must not run it.
+    code: CodeFingerprint
+    #: Options that are part of the fingerprint: version, depends_on, track.
+    tracking: Mapping[str, Any]
 
 
 @attrs.frozen

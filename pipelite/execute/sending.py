@@ -68,13 +68,12 @@ class Sender:
     def ship(self, step: Step[..., Any]) -> ShippedFunction:
         shipped = self._shipped.get(id(step))
         if shipped is None:
-            sources = self._planner.code_of(step).fingerprint.sources
-            shipped = self._shipped[id(step)] = ship_function(step.func, sources, step.name)
+            shipped = self._shipped[id(step)] = ship_function(step, self._planner.code_of(step).fingerprint)
         return shipped
 
     def sources(self) -> dict[str, str]:
         """Own source files of all shipped functions, to their digests."""
-        return {path: digest for shipped in self._shipped.values() for path, digest in shipped.sources.items()}
+        return {path: digest for shipped in self._shipped.values() for path, digest in shipped.code.sources.items()}
 
     def make_item(self, state: NodeRun, cpus: int) -> WorkItem:
         """The work item of a node whose upstream nodes are done."""

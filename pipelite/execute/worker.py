@@ -197,7 +197,7 @@ class Worker:
         if function is None:
             shipped = self.functions[number]
             try:
-                function = receive_function(shipped)
+                function = receive_function(shipped, is_fresh=not self.received)
             except PipeliteError:
                 raise
             except Exception as exc:

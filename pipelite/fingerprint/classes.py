@@ -9,7 +9,7 @@ from typing import Any
 
 from pipelite.fingerprint.describe import load_sources, make_item
 from pipelite.fingerprint.items import Item, Live
-from pipelite.fingerprint.modules import loaded_module, module_name, qualified_name
+from pipelite.fingerprint.modules import is_own_path, loaded_module, module_name, qualified_name
 from pipelite.fingerprint.names import LiveNames, Resolver
 from pipelite.fingerprint.scopes import scope_of_body
 from pipelite.fingerprint.sources import find_class, load_source
@@ -39,8 +39,8 @@ def describe_class(cls: type, resolver: Resolver, add_part: AddPart) -> Item:
             walk.refer(Live(base, qualified_name(base)), "base")
     if type(cls) is not type:
         walk.refer(Live(type(cls), qualified_name(type(cls))), "metaclass")
-    _values(cls, name, walk, add_part)
-    _set_from_outside(cls, written, walk, is_written=found is not None)
+    _values(cls, name, written, walk, add_part)
+    _set_from_outside(cls, written, walk)
     source = (found[1],) if found is not None and found[1].on_disk else ()
     return make_item(f"class {name}", walk.text(), *source, *load_sources(resolver.touched))
 
@@ -66,12 +66,13 @@ def _cells(functions: list[FunctionType]) -> dict[str, Any]:
     return cells
 
 
-def _values(cls: type, name: str, walk: Walk, add_part: AddPart) -> None:
+def _values(cls: type, name: str, written: set[str], walk: Walk, add_part: AddPart) -> None:
     """Plain values of the class as they are now: programs set them from outside."""
     if issubclass(cls, enum.Enum):
         return
     for attribute, value in sorted(vars(cls).items()):
-        if not attribute.startswith("__") and _is_plain(value):
+        # Private names that nobody wrote are the notes of whatever made the class.
+        if (attribute in written or not attribute.startswith("_")) and _is_plain(value):
             add_part(walk, f"value {attribute}", value, f"{name}.{attribute}")
 
 
@@ -83,16 +84,16 @@ def _is_plain(value: Any) -> bool:
     return type(value) in _SCALARS
 
 
-def _set_from_outside(cls: type, written: set[str], walk: Walk, *, is_written: bool) -> None:
+def _set_from_outside(cls: type, written: set[str], walk: Walk) -> None:
     """Functions that are not from the body of the class: `Cleaner.clean = other`."""
     for attribute, value in sorted(vars(cls).items()):
         func = value.__func__ if isinstance(value, staticmethod | classmethod) else value
         if not isinstance(func, FunctionType) or func.__code__.co_qualname.startswith(f"{cls.__qualname__}."):
             continue
         # A decorated method is followed by its decorator; what has no source was made by one, from the fields.
-        if attribute in written or load_source(func.__code__.co_filename) is None:
+        if attribute in written or not is_own_path(func.__code__.co_filename):
             continue
-        if is_written and func.__code__.co_filename.startswith("<attrs "):
+        if load_source(func.__code__.co_filename) is None or func.__code__.co_filename.startswith("<attrs "):
             continue
         walk.add(f"set {attribute}")
         walk.refer(Live(func, qualified_name(func)), attribute)

@@ -203,6 +203,9 @@ class LiveObjects:
             named = [(name, value.keywords[name]) for name in value.keywords]
             return [("func", value.func), *((f"[{i}]", part) for i, part in enumerate(value.args)), *named]
         if isinstance(value, MethodType):
+            name = getattr(value.__func__, "__name__", "")
+            if inspect.getattr_static(type(value.__self__), name, None) is value.__func__:
+                return [(f"method {name} of", value.__self__)]
             return [("func", value.__func__), ("self", value.__self__)]
         if isinstance(value, property):
             return [("get", value.fget), ("set", value.fset), ("delete", value.fdel)]

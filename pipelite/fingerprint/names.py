@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from types import FunctionType, ModuleType
 from typing import Any
 
+import attrs
+
 from pipelite.fingerprint.items import Binary, Folder, Foreign, Live, Static, Target
 from pipelite.fingerprint.modules import find_spec, is_own, loaded_module, module_name, module_path
 from pipelite.fingerprint.scopes import Imported
@@ -28,6 +30,8 @@ class Resolver:
     def __init__(self, track: tuple[str, ...]) -> None:
         self.track = track
         self._modules: dict[str, Target] = {}
+        #: Imports that are being followed now: they may lead in a circle.
+        self._following: set[tuple[str, str]] = set()
         #: Files of the own modules that look-ups went through since whoever asks emptied it.
         self.touched: dict[str, None] = {}
 
@@ -126,23 +130,27 @@ class Resolver:
                 )
         return False
 
-    def _find_static(self, module: OwnModule, name: str, seen: frozenset[tuple[str, str]] = frozenset()) -> Target | None:
-        if name in module.bindings:
+    def _find_static(self, module: OwnModule, name: str) -> Target | None:
+        step = (module.name, name)
+        # `from . import prices` in a package leads back to the package: then it means the module of that name.
+        if name in module.bindings and step not in self._following:
             imported = module.imported(name)
-            if imported is None:
-                return Static(module, name)
-            if (module.name, name) in seen:
-                return None
-            return self.find_import(imported, module.package)
+            return Static(module, name) if imported is None else self._follow(step, imported, module.package)
         if self._has_module(module.name, name):
             return self.find_module(f"{module.name}.{name}")
-        for star in module.stars:
-            found = self.find_import(star, module.package)
-            if isinstance(found, OwnModule) and (found.name, name) not in seen:
-                inner = self._find_static(found, name, seen | {(module.name, name)})
-                if inner is not None:
-                    return inner
+        if step not in self._following:
+            for star in module.stars:
+                found = self._follow(step, attrs.evolve(star, attribute=name), module.package)
+                if found is not None and not isinstance(found, Foreign):
+                    return found
         return Static(module, "__getattr__") if "__getattr__" in module.bindings else None
+
+    def _follow(self, step: tuple[str, str], imported: Imported, package: str) -> Target | None:
+        self._following.add(step)
+        try:
+            return self.find_import(imported, package)
+        finally:
+            self._following.discard(step)
 
     def find_starred(self, module: OwnModule, name: str) -> Target | None:
         """A name that is only explained by a star import from an installed package."""

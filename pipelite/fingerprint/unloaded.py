@@ -39,6 +39,9 @@ class OwnModule:
         for statement in self.source.tree.body:
             for name, imported in _bound_by(statement):
                 found.setdefault(name, []).append((statement, imported))
+        for statement in self.source.tree.body:
+            for name in _changed_by(statement, found):
+                found[name].append((statement, None))
         return found
 
     @cached_property
@@ -66,10 +69,6 @@ def _bound_by(statement: ast.stmt) -> Iterator[tuple[str, Imported | None]]:
             yield from imported_names(statement)
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
             yield statement.name, None
-            for decorator in statement.decorator_list:
-                # `@registry.add` changes the registry.
-                if (name := _changed(decorator)) is not None and name != statement.name:
-                    yield name, None
         case _:
             yield from ((name, None) for name in dict.fromkeys(_names_in(statement)))
 
@@ -88,9 +87,6 @@ def _names_in(statement: ast.AST) -> Iterator[str]:
         case ast.Attribute(ctx=ast.Store() | ast.Del()) | ast.Subscript(ctx=ast.Store() | ast.Del()):
             if (base := _base(statement)) is not None:
                 yield base
-        case ast.Expr(value=ast.Call() as call):
-            if (base := _changed(call)) is not None:
-                yield base
         case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
             yield name
         case ast.Lambda() | ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
@@ -99,7 +95,36 @@ def _names_in(statement: ast.AST) -> Iterator[str]:
         yield from _names_in(child)
 
 
-def _changed(expression: ast.expr) -> str | None:
+def _changed_by(statement: ast.stmt, bindings: dict[str, list[Binding]]) -> Iterator[str]:
+    """Names of own objects that a statement may change: by a method, or by a decorator that keeps what it decorates."""
+    changed: list[str | None] = []
+    match statement:
+        case ast.Expr(value=ast.Call() as call):
+            changed.append(_method_owner(call))
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            for decorator in statement.decorator_list:
+                changed.append(_method_owner(decorator))
+                if isinstance(called := _base(decorator), str):
+                    changed += _changed_inside(bindings.get(called, []))
+    for name in dict.fromkeys(changed):
+        if name is not None and name in bindings and name != getattr(statement, "name", None):
+            # What is imported is changed where it belongs; `np.random.seed(0)` makes no other numpy.
+            if all(imported is None for _, imported in bindings[name]):
+                yield name
+
+
+def _changed_inside(bindings: list[Binding]) -> Iterator[str | None]:
+    """Names that the functions bound here store into, as `def register(func): REGISTRY[func.__name__] = func` does."""
+    for statement, _ in bindings:
+        if isinstance(statement, ast.FunctionDef):
+            for node in ast.walk(statement):
+                if isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store):
+                    yield _base(node)
+                elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+                    yield _method_owner(node.value)
+
+
+def _method_owner(expression: ast.expr) -> str | None:
     """`x` in `x.append(...)` and in `x.register`: a method may change what it belongs to."""
     inner = expression.func if isinstance(expression, ast.Call) else expression
     return _base(inner) if isinstance(inner, ast.Attribute) else None

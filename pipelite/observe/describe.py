@@ -9,14 +9,12 @@ from typing import Any
 
 from pipelite.observe.figures import format_count, format_duration, format_size, format_time
 from pipelite.observe.groups import group_fan_outs
+from pipelite.observe.outputs import VALUE_WIDTH, describe_outputs
 from pipelite.observe.tables import format_table, shorten
 from pipelite.records import ArtifactRef, MetricRecord, RunRecord, Status, StepRunRecord
 
 #: A fan-out of more steps than this takes one line, unless all are asked for.
 SHOWN_FAN_OUT = 20
-
-#: Characters of a value in a line.
-_VALUE_WIDTH = 80
 
 
 def describe_run(
@@ -115,27 +113,12 @@ def _describe_head(run: RunRecord, step_runs: Sequence[StepRunRecord]) -> str:
         ("tags", ", ".join(f"{name}={value}" for name, value in run.tags.items())),
         ("rerun of", run.rerun_of or ""),
         ("git commit", run.git_commit or ""),
-        ("outputs", _describe_outputs(run, step_runs)),
     ]
+    lines += [(f"output {name}", text) for name, text in describe_outputs(run, step_runs)]
     return format_table(("", ""), [line for line in lines if line[1]])
 
 
-def _describe_outputs(run: RunRecord, step_runs: Sequence[StepRunRecord]) -> str:
-    by_name = {each.name: each for each in step_runs}
-    return ", ".join(f"{name}{_inline_value(origin, by_name)}" for name, origin in run.outputs.items())
-
-
-def _inline_value(origin: Any, by_name: Mapping[str, StepRunRecord]) -> str:
-    """ " = 0.91" where the output is a small plain value, which its row holds."""
-    if not isinstance(origin, dict) or origin.get("path") or origin.get("step") not in by_name:
-        return ""
-    ref = by_name[origin["step"]].outputs.get(str(origin.get("output") or "result"))
-    return f" = {shorten(ref.inline, _VALUE_WIDTH)}" if ref is not None and ref.inline is not None else ""
-
-
-def _describe_steps(
-    step_runs: Sequence[StepRunRecord], metrics: Sequence[MetricRecord], *, all_steps: bool
-) -> str:
+def _describe_steps(step_runs: Sequence[StepRunRecord], metrics: Sequence[MetricRecord], *, all_steps: bool) -> str:
     logged: dict[str, list[MetricRecord]] = {}
     for metric in metrics:
         logged.setdefault(metric.step_run, []).append(metric)
@@ -143,8 +126,10 @@ def _describe_steps(
     for base, members in group_fan_outs(step_runs, lambda each: each.name):
         if base is not None and len(members) > SHOWN_FAN_OUT and not all_steps:
             rows.append(_fan_out_row(base, members))
-            members = [each for each in members if each.status is Status.FAILED]
-        rows += [_step_row(each, logged.get(each.name, ())) for each in members]
+            shown = [each for each in members if each.status is Status.FAILED]
+        else:
+            shown = members
+        rows += [_step_row(each, logged.get(each.name, ())) for each in shown]
     return format_table(
         ("STEP", "STATUS", "DURATION", "CPU", "MEMORY", "ATTEMPTS", "METRICS"),
         rows,
@@ -194,7 +179,7 @@ def _last_values(metrics: Sequence[MetricRecord], step_run: str) -> dict[str, An
 def _value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
-    return shorten(value if isinstance(value, str) else json.dumps(value), _VALUE_WIDTH)
+    return shorten(value if isinstance(value, str) else json.dumps(value), VALUE_WIDTH)
 
 
 def _iso(moment: Any) -> str | None:

@@ -77,7 +77,9 @@ class Explanation:
             "status": self.status.value,
             "reasons": list(self.reasons),
             "compared_with": self.compared_with,
-            "reused_from": None if self.reused_from is None else dict(zip(("run", "step"), self.reused_from)),
+            "reused_from": None
+            if self.reused_from is None
+            else {"run": self.reused_from[0], "step": self.reused_from[1]},
             "not_tracked": list(self.not_tracked),
         }
 
@@ -110,8 +112,7 @@ def _explain(
     origins = _find_origins(store, step_runs)
     is_first = not _has_earlier_run(store, run)
     return [
-        _explain_one(step_run, previous.get(step_run.name), origins, codes, is_first=is_first)
-        for step_run in step_runs
+        _explain_one(step_run, previous.get(step_run.name), origins, codes, is_first=is_first) for step_run in step_runs
     ]
 
 
@@ -159,16 +160,12 @@ def _describe_reuse(step_run: StepRunRecord, origin: tuple[str, str] | None) -> 
     return f"from run {run_id}" if name == step_run.name else f"from run {run_id} (step {name!r})"
 
 
-def _compare(
-    step_run: StepRunRecord, previous: StepRunRecord | None, codes: _Codes, *, is_first: bool
-) -> list[str]:
+def _compare(step_run: StepRunRecord, previous: StepRunRecord | None, codes: _Codes, *, is_first: bool) -> list[str]:
     if previous is None:
         return ["the first run of this pipeline" if is_first else "new step, no earlier run of this pipeline has it"]
     if previous.key == step_run.key:
         return [_why_equal_is_computed(previous)]
-    changes = compare_keys(
-        previous, step_run, old_code=codes.get(previous.code), new_code=codes.get(step_run.code)
-    )
+    changes = compare_keys(previous, step_run, old_code=codes.get(previous.code), new_code=codes.get(step_run.code))
     return changes or ["the names of its outputs changed, or the rule by which pipelite makes keys"]
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from pipelite.store import size_text
+
 
 def format_duration(seconds: float | None) -> str:
     """ "0.004 s", "0.31 s", "1.2 s", "3 min 12 s", "2 h 05 min"; empty for None."""
     if seconds is None:
         return ""
+    if seconds < 0.0005:
+        return "0 s"
     if seconds < 0.0995:
         return f"{seconds:.3f} s"
     if seconds < 0.995:
@@ -23,17 +27,8 @@ def format_duration(seconds: float | None) -> str:
 
 
 def format_size(n_bytes: int | None) -> str:
-    """ "312 bytes", "4.1 kB", "200.0 MB"; empty for None."""
-    if n_bytes is None:
-        return ""
-    if n_bytes < 1000:
-        return "1 byte" if n_bytes == 1 else f"{n_bytes} bytes"
-    amount = float(n_bytes)
-    for unit in ("kB", "MB", "GB"):
-        amount /= 1000
-        if amount < 999.95:
-            return f"{amount:.1f} {unit}"
-    return f"{amount / 1000:.1f} TB"
+    """ "312 bytes", "200.0 MB"; empty for None."""
+    return "" if n_bytes is None else size_text(n_bytes)
 
 
 def format_time(moment: datetime | None) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 #: Longer values are cut: they stand in the middle of a sentence.
 _WIDTH = 60
 
-_BRACKETS = {"list": "[]", "tuple": "()", "set": "{}", "frozenset": "{}"}
+_BRACKETS = {"list": ("[", "]"), "tuple": ("(", ")"), "set": ("{", "}"), "frozenset": ("frozenset({", "})")}
 
 
 def read_identity(identity: str) -> str | None:
@@ -77,8 +77,8 @@ def _split(encoding: str) -> list[str] | None:
 
 def _write(tag: str, values: list[str]) -> str | None:
     if tag == "dict":
-        pairs = zip(values[::2], values[1::2], strict=True) if len(values) % 2 == 0 else None
-        return None if pairs is None else "{" + ", ".join(f"{key}: {value}" for key, value in pairs) + "}"
+        pairs = [f"{values[place]}: {values[place + 1]}" for place in range(0, len(values) - 1, 2)]
+        return "{" + ", ".join(pairs) + "}"
     if tag == "tuple" and len(values) == 1:
         return f"({values[0]},)"
     if not values and tag in ("set", "frozenset"):

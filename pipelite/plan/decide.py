@@ -12,6 +12,7 @@ from pipelite.records import ArtifactRef, FileRead, StoredResult
 #: Why a step is computed, in the words that a person reads. `None` stands for the ordinary case, no equal one before.
 REGENERATED = "regenerate_outputs is set"
 NEVER_CACHED = "cache=False"
+RUNS_FOR_ITS_EFFECT = "it returns only None, so it runs for its effect, unless cache=True is written"
 
 
 @attrs.frozen
@@ -66,6 +67,8 @@ def _find_obstacle(
     """What keeps one stored result from being taken, in words."""
     if isinstance(cache, timedelta) and now - result.created_at > cache:
         return f"the stored result is older than {cache}"
+    if cache is None and all(ref.inline == "null" for ref in result.outputs.values()):
+        return RUNS_FOR_ITS_EFFECT
     for name, ref in result.outputs.items():
         if ref.inline is None and not is_intact(ref):
             return f"its stored output {name!r} is missing or damaged"

@@ -6,7 +6,6 @@ import contextlib
 import os
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from pipelite.errors import WorkspaceBusyError, WorkspaceError
 from pipelite.store.locks import FileLock, lock_holders
 from pipelite.store.migrations import create, migrate, version_of
 from pipelite.store.schema import CURRENT, Schema
+from pipelite.store.transactions import retry_while_busy, transaction
 
 #: How long a writer waits for another one before it gives up.
 BUSY_TIMEOUT_S = 30.0
@@ -108,9 +108,9 @@ class Database:
     def _bring_up_to_date(self) -> None:
         connection = self.connection()
         if version_of(connection) == 0:
-            create(connection, self.path, self.schema, begin=self._begin)
+            create(connection, self.path, self.schema, timeout_s=self.busy_timeout_s)
         else:
-            migrate(connection, self.path, self.schema, lock=self._lock, begin=self._begin)
+            migrate(connection, self.path, self.schema, lock=self._lock)
 
     def connection(self) -> sqlite3.Connection:
         """Return this thread's connection; for reading, and inside `write` only for writing."""
@@ -151,9 +151,6 @@ class Database:
     def write(self) -> Iterator[sqlite3.Connection]:
         """Run the body as one transaction: committed at its end, rolled back if it raises.
 
-        It holds the write lock from its first statement on. A deferred transaction that has read is refused at once
-        when it wants to write and another has written meanwhile, whatever its time-out.
-
         Raises
         ------
         WorkspaceBusyError
@@ -162,29 +159,9 @@ class Database:
             If the disk is full, the file damaged or not writable; nothing of the body is stored then.
         """
         connection = self.connection()
-        with explained(self.path):
-            self._begin(connection)
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                # A full disk has ended the transaction already.
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
+        with explained(self.path), transaction(connection, timeout_s=self.busy_timeout_s):
+            yield connection
         self._checkpoint_if_large(connection)
-
-    def _begin(self, connection: sqlite3.Connection) -> None:
-        deadline = time.monotonic() + self.busy_timeout_s
-        while True:
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-                return
-            except sqlite3.OperationalError as exc:
-                # SQLite waits by itself, except where it sees a deadlock or a recovery of the log.
-                if not exc.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() >= deadline:
-                    raise
-                _pause()
 
     def _checkpoint_if_large(self, connection: sqlite3.Connection) -> None:
         """Copy the write-ahead log into the database, one process at a time.
@@ -229,28 +206,11 @@ def connect(path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Co
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute("PRAGMA journal_size_limit = 16777216")
-        _use_write_ahead_log(connection, busy_timeout_s)
+        # When several processes open a new file at once, this is refused without a look at the busy time-out.
+        retry_while_busy(lambda: connection.execute("PRAGMA journal_mode = WAL"), timeout_s=busy_timeout_s)
         # After a crash of the process nothing is lost; after a loss of power perhaps the last commits, but no more.
         connection.execute("PRAGMA synchronous = NORMAL")
     except BaseException:
         connection.close()
         raise
     return connection
-
-
-def _use_write_ahead_log(connection: sqlite3.Connection, timeout_s: float) -> None:
-    # When several processes open a new file at once, this is refused without a look at the busy time-out.
-    deadline = time.monotonic() + timeout_s
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as exc:
-            if not exc.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() >= deadline:
-                raise
-            _pause()
-
-
-def _pause() -> None:
-    # Uneven, so that two that were refused together do not come back together; importing `random` would cost 5 ms.
-    time.sleep(0.001 + time.perf_counter_ns() % 20 / 1000)

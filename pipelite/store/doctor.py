@@ -8,12 +8,13 @@ import platform
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
 
 import attrs
 
+from pipelite.errors import WorkspaceError
 from pipelite.records import ArtifactRef
 from pipelite.store.dead_runs import close_dead_runs, find_dead_runs
 from pipelite.store.locks import is_locked
@@ -44,7 +45,7 @@ class Level(StrEnum):
 class Finding:
     """One thing that was looked at."""
 
-    #: What was looked at: "database", "links", "schema", "sqlite", "artifacts", "files", "logs", "owners", "sizes", "versions".
+    #: What was looked at, in a word: "database", "artifacts", ...
     name: str
     level: Level
     #: What was found, and what to do about it.
@@ -59,18 +60,29 @@ def examine(store: Store, *, deep: bool = False) -> list[Finding]:
     deep : bool
         Read every artifact and compare its digest, instead of its size and time only.
     """
-    return [
-        _examine_database(store),
-        _examine_links(store),
-        _examine_schema(store),
-        _examine_sqlite(sqlite3.sqlite_version_info),
-        _examine_artifacts(store, deep=deep),
-        _examine_files(store),
-        _examine_logs(store),
-        _examine_owners(store),
-        _examine_sizes(store),
-        _examine_versions(),
-    ]
+    looks: dict[str, Callable[[], Finding]] = {
+        "database": lambda: _examine_database(store),
+        "links": lambda: _examine_links(store),
+        "schema": lambda: _examine_schema(store),
+        "sqlite": lambda: _examine_sqlite(sqlite3.sqlite_version_info),
+        "artifacts": lambda: _examine_artifacts(store, deep=deep),
+        "files": lambda: _examine_files(store),
+        "logs": lambda: _examine_logs(store),
+        "owners": lambda: _examine_owners(store),
+        "sizes": lambda: _examine_sizes(store),
+        "versions": _examine_versions,
+    }
+    return [_look(name, look) for name, look in looks.items()]
+
+
+def _look(name: str, look: Callable[[], Finding]) -> Finding:
+    """Look at one thing; where that fails, the failure is the finding, and the others are looked at all the same."""
+    try:
+        return look()
+    except (WorkspaceError, OSError) as exc:
+        # The reason that SQLite or the system gives: what a WorkspaceError says is to look here.
+        reason = exc.__cause__ if isinstance(exc, WorkspaceError) else exc
+        return Finding(name=name, level=Level.ERROR, message=f"cannot be read ({reason}); restore a backup")
 
 
 def repair(store: Store, *, deep: bool = False) -> list[str]:

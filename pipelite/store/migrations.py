@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from pipelite.errors import WorkspaceBusyError, WorkspaceError
 from pipelite.store.locks import FileLock, lock_holders
 from pipelite.store.schema import Schema
+from pipelite.store.transactions import transaction
 
 #: How long a migration waits for the others that have the workspace open.
 ALONE_TIMEOUT_S = 5.0
@@ -17,37 +17,22 @@ ALONE_TIMEOUT_S = 5.0
 #: Between two tries to be alone.
 _RETRY_S = 0.02
 
-Begin = Callable[[sqlite3.Connection], None]
 
-
-def create(connection: sqlite3.Connection, path: Path, schema: Schema, *, begin: Begin) -> None:
+def create(connection: sqlite3.Connection, path: Path, schema: Schema, *, timeout_s: float) -> None:
     """Make the schema in an empty file; of several processes that do so at once, one does and the others find it."""
-    begin(connection)
-    try:
-        if version_of(connection) == 0:
-            if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-                raise WorkspaceError(
-                    f"{path} is a database of something else; move it away or point PIPELITE_WORKSPACE at another folder"
-                )
-            for statement in schema.statements:
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {schema.version}")
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
+    with transaction(connection, timeout_s=timeout_s):
+        if version_of(connection) != 0:
+            return
+        if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+            raise WorkspaceError(
+                f"{path} is a database of something else; move it away or point PIPELITE_WORKSPACE at another folder"
+            )
+        for statement in schema.statements:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {schema.version}")
 
 
-def migrate(
-    connection: sqlite3.Connection,
-    path: Path,
-    schema: Schema,
-    *,
-    lock: FileLock,
-    begin: Begin,
-    timeout_s: float = ALONE_TIMEOUT_S,
-) -> None:
+def migrate(connection: sqlite3.Connection, path: Path, schema: Schema, *, lock: FileLock) -> None:
     """Bring a database of an older schema to the current one, after a copy of it was made beside it.
 
     Needs the database alone: who reads or writes rows of the old form meanwhile would fail in confusing ways.
@@ -61,19 +46,17 @@ def migrate(
     """
     _refuse_newer(connection, path, schema)
     try:
-        if _wait_to_be_alone(connection, path, schema, lock=lock, timeout_s=timeout_s):
+        if _wait_to_be_alone(connection, path, schema, lock=lock):
             _copy(connection, path.with_name(f"{path.name}.before-{schema.version}"))
-            _apply(connection, path, schema, begin=begin)
+            _apply(connection, path, schema)
     finally:
-        lock.acquire(exclusive=False, timeout_s=timeout_s)
+        lock.acquire(exclusive=False, timeout_s=ALONE_TIMEOUT_S)
     _refuse_newer(connection, path, schema)
 
 
-def _wait_to_be_alone(
-    connection: sqlite3.Connection, path: Path, schema: Schema, *, lock: FileLock, timeout_s: float
-) -> bool:
+def _wait_to_be_alone(connection: sqlite3.Connection, path: Path, schema: Schema, *, lock: FileLock) -> bool:
     """Take the database for this process alone; false if another process has changed the schema meanwhile."""
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + ALONE_TIMEOUT_S
     lock.release()
     while True:
         is_alone = lock.acquire(exclusive=True)
@@ -115,21 +98,20 @@ def _copy(connection: sqlite3.Connection, target: Path) -> None:
     partial.replace(target)
 
 
-def _apply(connection: sqlite3.Connection, path: Path, schema: Schema, *, begin: Begin) -> None:
+def _apply(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
     import sqlite_utils
     from sqlite_utils import Migrations
 
+    start = version_of(connection)
+    pending = Migrations("pipelite")
+    for migration in schema.migrations:
+        if migration.version > start:
+            pending(name=migration.name)(migration.apply)
     # A table is changed by making it anew, which would cascade; cannot be switched inside a transaction.
     connection.execute("PRAGMA foreign_keys = OFF")
     try:
-        # Begun here, since sqlite-utils sends a deferred BEGIN; its own transactions nest in this one as savepoints.
-        begin(connection)
-        try:
-            start = version_of(connection)
-            pending = Migrations("pipelite")
-            for migration in schema.migrations:
-                if migration.version > start:
-                    pending(name=migration.name)(migration.apply)
+        # sqlite-utils would send a deferred BEGIN; inside this one its own transactions are savepoints.
+        with transaction(connection, timeout_s=ALONE_TIMEOUT_S):
             pending.apply(sqlite_utils.Database(connection))
             broken = connection.execute("PRAGMA foreign_key_check").fetchall()
             if broken:
@@ -137,10 +119,5 @@ def _apply(connection: sqlite3.Connection, path: Path, schema: Schema, *, begin:
                     f"changing {path} to schema {schema.version} would leave {len(broken)} broken links"
                 )
             connection.execute(f"PRAGMA user_version = {schema.version}")
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
     finally:
         connection.execute("PRAGMA foreign_keys = ON")

@@ -274,7 +274,8 @@ class Migration:
     version: int
     #: For people and for the table in which sqlite-utils keeps what was applied.
     name: str
-    #: Runs inside the one transaction of the whole migration, with foreign keys off.
+    #: Runs inside the one transaction of the whole migration, with foreign keys off. `transform` of sqlite-utils does
+    #: not know tables without row ids: those are made anew by plain SQL.
     apply: Callable[[sqlite_utils.Database], None]
 
 

@@ -69,6 +69,7 @@ def test_outputs_may_be_a_list():
         ({"retry_on": "OSError"}, "retry_on takes an exception class"),
         ({"cache": 3600}, r"cache takes True, False or a timedelta.*timedelta\(hours=1\)"),
         ({"cache": timedelta(-1)}, "cache takes True, False or a timedelta"),
+        ({"regenerate_outputs": 1}, "regenerate_outputs takes True or False"),
         ({"version": ("a",)}, "version takes a text"),
         ({"depends_on": 5}, "depends_on takes a path or a tuple of paths"),
         ({"depends_on": ""}, "depends_on takes a path"),
@@ -92,5 +93,7 @@ def test_a_wrong_option_says_what_came_and_what_it_takes(given, message):
 
 def test_a_wrong_option_of_a_changed_copy_names_the_step():
     load = step(lambda path: path, name="load")
-    with pytest.raises(DefinitionError, match="step 'load': with_options has no option 'tiemout'; did you mean 'timeout'"):
+    with pytest.raises(
+        DefinitionError, match="step 'load': with_options has no option 'tiemout'; did you mean 'timeout'"
+    ):
         load.with_options(tiemout=3)

@@ -210,6 +210,8 @@ def test_a_partial_with_keywords_binds_what_is_left():
         (lambda: step("load"), r"@step\('load'\): to name a step write @step\(name='load'\)"),
         (lambda: step(5), "@step got an int where it takes a function; options go by name"),
         (lambda: step(load.func, "name"), "options go by name"),
+        (lambda: step(retries=1)(5), "@step got an int where it takes a function"),
+        (lambda: nodes_of(lambda: step(load("a"))), "'Output' is an output, and a step is a function"),
         (lambda: step(None), "@step got a NoneType where it takes a function"),
         (lambda: step(int), "'int' is a class, and a step is a function; write a function that makes an int"),
         (lambda: step(Model), "'Model' is a class.* or decorate a method"),
@@ -276,6 +278,8 @@ def test_a_step_of_a_builtin_is_pickled_with_its_function():
 def test_importing_the_room_imports_nothing_heavy():
     import subprocess
 
-    code = "import sys, pipelite.define; print([m for m in ('numpy', 'pandas', 'joblib', 'difflib') if m in sys.modules])"
+    code = (
+        "import sys, pipelite.define; print([m for m in ('numpy', 'pandas', 'joblib', 'difflib') if m in sys.modules])"
+    )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

@@ -114,7 +114,7 @@ def test_nothing_of_a_body_that_raises_is_stored(store):
 
 
 def test_a_write_inside_a_write_is_refused_and_changes_nothing(store):
-    with pytest.raises(sqlite3.OperationalError, match="within a transaction"), store.database.write() as connection:
+    with pytest.raises(RuntimeError, match="inside a write transaction already"), store.database.write() as connection:
         connection.execute("INSERT INTO settings VALUES ('a', '1')")
         with store.database.write():
             pass

@@ -29,8 +29,9 @@ def add_priority(database):
     database["runs"].add_column("priority", int, not_null_default=0)
 
 
-def rename_settings_and_fail(database):
-    database["settings"].transform(rename={"value": "content"})
+def rename_and_fail(database):
+    database["metrics"].transform(rename={"value": "content"})
+    database.execute("UPDATE settings SET value = 'changed'")
     raise RuntimeError("no, after all")
 
 
@@ -104,7 +105,7 @@ def test_a_migration_that_fails_leaves_everything_as_it_was(old):
     before = schema_of(old)
 
     with pytest.raises(RuntimeError, match="after all"):
-        Store.open(old, schema=second_schema(rename_settings_and_fail))
+        Store.open(old, schema=second_schema(rename_and_fail))
 
     assert schema_of(old) == before
     with Store.open(old) as store:
@@ -150,7 +151,7 @@ def test_a_process_in_the_way_of_a_migration_is_named(old, monkeypatch):
     try:
         assert other.stdout.readline() == "open\n"
 
-        with pytest.raises(WorkspaceBusyError, match="from schema 1 to 2.*needs it alone") as caught:
+        with pytest.raises(WorkspaceBusyError, match=r"from schema 1 to 2.*needs it alone") as caught:
             Store.open(old, schema=second_schema())
     finally:
         other.communicate("")

@@ -1,0 +1,98 @@
+"""`pipelite run`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipelite.cli.options import json_option, parameters_option, target_argument, workspace_option
+from pipelite.cli.output import open_for_reading, print_json, print_text
+from pipelite.cli.targets import load_pipeline
+from pipelite.errors import RunCanceled, StepFailed
+
+if TYPE_CHECKING:
+    from pipelite.api import PlannedStep
+
+
+@click.command()
+@target_argument
+@parameters_option
+@click.option("--experiment", metavar="NAME", help="Name that groups runs; by default the pipeline's.")
+@click.option("--regenerate-outputs", is_flag=True, help="Compute every step, and store the new results.")
+@click.option("--keep-going", is_flag=True, help="When a step fails, go on with everything that does not need it.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be reused and what computed.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+@workspace_option
+@json_option
+def run(
+    target: str,
+    parameters: dict[str, str],
+    experiment: str | None,
+    *,
+    regenerate_outputs: bool,
+    keep_going: bool,
+    dry_run: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Run a pipeline and wait for it.
+
+    The pipeline is named by a file or a module, and the name of the function: flow.py:train, package.flow:train. The
+    name may be left out where there is only one. What the run returned goes to standard output, progress to standard
+    error.
+    """
+    from pipelite.define import bind_parameters
+
+    pipeline = load_pipeline(target)
+    values = bind_parameters(pipeline.specs, parameters, text=True, pipeline=pipeline.name)
+    options: dict[str, Any] = {} if experiment is None else {"experiment": experiment}
+    flags = {"regenerate_outputs": regenerate_outputs, "keep_going": keep_going, "quiet": quiet}
+    # A flag that is not given leaves the option as the pipeline has it.
+    options.update({name: True for name, is_given in flags.items() if is_given})
+    pipeline = pipeline.with_options(**options)
+    if dry_run:
+        print_plan(pipeline.plan(**values), as_json=as_json)
+        return
+    try:
+        print_result(pipeline.run(**values).id, as_json=as_json)
+    except (StepFailed, RunCanceled) as exc:
+        if as_json and exc.run_id is not None:
+            print_result(exc.run_id, as_json=True)
+        raise
+
+
+def print_result(run_id: str, *, as_json: bool) -> None:
+    """Print what a run that has ended returned; as JSON the whole run."""
+    from pipelite.cli.runs import run_with_steps
+    from pipelite.observe import describe_outputs, format_table
+    from pipelite.store import get_run, get_step_runs
+
+    store = open_for_reading()
+    record = get_run(store, run_id)
+    if as_json:
+        print_json(run_with_steps(store, record))
+        return
+    print_text(format_table(("", ""), describe_outputs(record, get_step_runs(store, run_id))))
+
+
+def print_plan(planned: Sequence[PlannedStep], *, as_json: bool) -> None:
+    """Print what a run would do."""
+    import attrs
+
+    from pipelite.observe import format_table
+
+    if as_json:
+        print_json([attrs.asdict(step) for step in planned])
+        return
+    rows = [(step.name, step.action, _describe_plan(step)) for step in planned]
+    print_text(format_table(("STEP", "WOULD", "WHY"), rows))
+    counts = {action: sum(step.action == action for step in planned) for action in ("reuse", "compute", "unknown")}
+    click.echo(
+        f"\n{len(planned)} steps: " + ", ".join(f"{count} {action}" for action, count in counts.items() if count)
+    )
+
+
+def _describe_plan(step: PlannedStep) -> str:
+    return f"depends on {step.depends_on}" if step.depends_on else step.reason or ""

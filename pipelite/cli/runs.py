@@ -1,0 +1,162 @@
+"""`pipelite runs`: looks at runs, and runs one again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipelite.cli.logs import logs
+from pipelite.cli.options import json_option, run_argument, workspace_option
+from pipelite.cli.output import open_for_reading, print_json, print_text
+
+if TYPE_CHECKING:
+    from pipelite.observe import Explanation
+    from pipelite.records import RunRecord
+    from pipelite.store import Store
+
+STATUSES = ("queued", "running", "completed", "failed", "canceling", "canceled", "interrupted")
+
+
+@click.group()
+def runs() -> None:
+    """Look at runs, and run one again.
+
+    RUN is the id of a run, or enough of its beginning or end; by default the newest.
+    """
+
+
+runs.add_command(logs)
+
+
+@runs.command("list")
+@click.option("--pipeline", metavar="NAME", help="Only runs of this pipeline.")
+@click.option("--experiment", metavar="NAME", help="Only runs of this experiment.")
+@click.option("--status", type=click.Choice(STATUSES), help="Only runs in this state.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="The newest so many.")
+@workspace_option
+@json_option
+def list_command(
+    pipeline: str | None, experiment: str | None, status: str | None, limit: int, *, as_json: bool
+) -> None:
+    """List runs, the newest first."""
+    from pipelite.observe import format_duration, format_table, format_time, run_summary
+    from pipelite.records import Status
+    from pipelite.store import list_runs
+
+    found = list_runs(
+        open_for_reading(),
+        pipeline=pipeline,
+        experiment=experiment,
+        status=None if status is None else Status(status),
+        limit=limit,
+    )
+    if as_json:
+        print_json([run_summary(each) for each in found])
+        return
+    if not found:
+        click.echo("no runs", err=True)
+    rows = [
+        (
+            each.id,
+            each.pipeline,
+            each.experiment if each.experiment != each.pipeline else "",
+            each.status.value,
+            format_time(each.started_at or each.created_at),
+            format_duration(each.duration_s),
+            ", ".join(f"{name}={value}" for name, value in each.parameters.items())[:60],
+        )
+        for each in found
+    ]
+    headings = ("RUN", "PIPELINE", "EXPERIMENT", "STATUS", "STARTED", "DURATION", "PARAMETERS")
+    print_text(format_table(headings, rows, right=("DURATION",)))
+
+
+@runs.command()
+@run_argument
+@click.option("--all", "all_steps", is_flag=True, help="Also list each step of long fan-outs.")
+@workspace_option
+@json_option
+def show(run_id: str | None, *, all_steps: bool, as_json: bool) -> None:
+    """Show a run: parameters, steps, figures, metrics, outputs, errors."""
+    from pipelite.observe import describe_run
+    from pipelite.store import get_metrics, get_run, get_step_runs
+
+    store = open_for_reading()
+    run = get_run(store, run_id)
+    if as_json:
+        print_json(run_with_steps(store, run))
+        return
+    steps = get_step_runs(store, run.id)
+    print_text(describe_run(run, steps, get_metrics(store, run.id), all_steps=all_steps))
+
+
+@runs.command()
+@run_argument
+@click.argument("step", required=False)
+@workspace_option
+@json_option
+def explain(run_id: str | None, step: str | None, *, as_json: bool) -> None:
+    """Say why each step was reused or computed, naming what changed.
+
+    With STEP all that changed is listed, and what of the step's code is not tracked.
+    """
+    from pipelite.observe import explain_run, explain_step, format_table
+    from pipelite.store import get_run
+
+    store = open_for_reading()
+    run = get_run(store, run_id)
+    explanations = explain_run(store, run) if step is None else [explain_step(store, run, step)]
+    if as_json:
+        print_json([each.as_dict() for each in explanations])
+    elif step is None:
+        print_text(format_table(("", ""), [(each.step, each.line) for each in explanations]))
+    else:
+        _print_explanation(explanations[0])
+
+
+@runs.command()
+@run_argument
+@workspace_option
+@json_option
+def rerun(run_id: str | None, *, as_json: bool) -> None:
+    """Run the pipeline of a run again, with its parameters and the source that it kept."""
+    from pipelite.api import Workspace
+    from pipelite.cli.run import print_result
+    from pipelite.errors import RunCanceled, StepFailed
+    from pipelite.records import Status
+
+    open_for_reading()
+    again = Workspace().run(run_id).rerun()
+    print_result(again.id, as_json=as_json)
+    if again.status == Status.FAILED:
+        raise StepFailed(f"run {again.id} failed; `pipelite runs show {again.id}` has the error", run_id=again.id)
+    if again.status != Status.COMPLETED:
+        raise RunCanceled(f"run {again.id} is {again.status}", run_id=again.id)
+
+
+def run_with_steps(store: Store, run: RunRecord) -> dict[str, Any]:
+    """A run and its steps for JSON."""
+    from pipelite.observe import describe_outputs, run_summary, step_run_summary
+    from pipelite.store import get_metrics, get_step_runs
+
+    steps = get_step_runs(store, run.id)
+    metrics: dict[str, list[Any]] = {}
+    for metric in get_metrics(store, run.id):
+        metrics.setdefault(metric.step_run, []).append(metric)
+    return {
+        **run_summary(run),
+        "outputs": dict(describe_outputs(run, steps)),
+        "steps": [step_run_summary(each, metrics.get(each.name, ())) for each in steps],
+    }
+
+
+def _print_explanation(explanation: Explanation) -> None:
+    compared = f" (compared with run {explanation.compared_with})" if explanation.compared_with else ""
+    click.echo(f"{explanation.step} was {explanation.verb}{compared}")
+    for reason in explanation.reasons:
+        click.echo(f"  {reason}")
+    if explanation.not_tracked:
+        click.echo("not tracked, so a change there goes unnoticed:")
+        for part in explanation.not_tracked:
+            click.echo(f"  {part}")

@@ -1,0 +1,2 @@
+from . import constants
+from .inner import later as late

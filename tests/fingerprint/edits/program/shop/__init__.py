@@ -1,0 +1,1 @@
+from .sales import discount

@@ -1,0 +1,2 @@
+def starred(x):
+    return x + 43
