@@ -2,9 +2,9 @@
 
 - ``python``: run as a script. With a first line ``# name.py`` it is written to that file for the commands below it,
   one of which has to use it.
-- ``console``: each ``$`` line is run in a shell; where lines follow, they are its output. ``...`` stands for anything,
-  and figures with a unit of time or size are not compared. With ``:class: fails`` the last command has to fail; with
-  ``:class: any-order`` the lines may come in any order, as those of steps that run side by side do.
+- ``console``: each ``$`` line is run in a shell; where lines follow, they are its output. ``...`` stands for anything;
+  ids of runs, times, and figures with a unit of time or size are not compared. With ``:class: fails`` the last command
+  has to fail; with ``:class: any-order`` lines may come in any order, as those of steps that run side by side do.
 - ``text``: not code (a picture, a listing of files), so it may not look like code.
 
 Of a set-up command of the README (``python3 -m venv ...``) only the last part is run, and only if it is not these tests
@@ -29,8 +29,14 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.rst", *sorted((ROOT / "docs").glob("*.rst"))]
 
 DIRECTIVE = re.compile(r"^(?P<indent> *)\.\. (?:code-block|code|sourcecode)::(?P<language>.*)$")
-#: "0.31 s", "12 ms", "1.2 MB", "(4.1 s)": what differs from machine to machine.
-FIGURE = re.compile(r"\b\d[\d.,]* ?(ms|s|min|kB|KB|MB|GB|bytes)\b")
+#: What differs from machine to machine and from run to run, and what stands for it in comparisons.
+VARYING = (
+    (re.compile(r"\b\d{8}-\d{6}-\w{6}\b"), "<run>"),
+    (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\b"), "<time>"),
+    (re.compile(r"\b\d[\d.,]* ?(ms|s|min|kB|KB|MB|GB|bytes)\b"), r"<\1>"),
+    # Columns are as wide as the widest figure in them.
+    (re.compile(r"(?<=\S) {2,}"), "  "),
+)
 
 
 @dataclass
@@ -98,7 +104,9 @@ def run(command: list[str] | str, folder: Path) -> subprocess.CompletedProcess[s
 
 
 def lines_of(text: str) -> list[str]:
-    return [FIGURE.sub(r"<\1>", line.rstrip()) for line in text.strip("\n").splitlines()]
+    for pattern, standard in VARYING:
+        text = pattern.sub(standard, text)
+    return [line.rstrip() for line in text.strip("\n").splitlines()]
 
 
 def is_shown(want: list[str], got: list[str]) -> bool:

@@ -28,7 +28,7 @@ def fresh_copy(folder: Path) -> None:
 def run(command: str, *, folder: Path) -> None:
     """Run one command in the copy as a user would type it."""
     program, *arguments = command.split()
-    print(f"$ {command}", flush=True)
+    print(f"> {command}", flush=True)
     started = time.perf_counter()
     environment = {**os.environ, "PIPELITE_WORKSPACE": str(folder / ".pipelite")}
     subprocess.run([*COMMANDS[program], *arguments], cwd=folder, env=environment, check=True)

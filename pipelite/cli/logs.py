@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -62,7 +63,7 @@ class Printer:
 
     def __init__(self, *, with_headings: bool) -> None:
         self._with_headings = with_headings
-        self._stream: BinaryIO = click.get_binary_stream("stdout")
+        self._stream: BinaryIO = sys.stdout.buffer
         self._at: str | None = None
         self._last = b"\n"
         #: Whether any step had printed anything.

@@ -65,16 +65,15 @@ def run(
 
 def print_result(run_id: str, *, as_json: bool) -> None:
     """Print what a run that has ended returned; as JSON the whole run."""
-    from pipelite.cli.runs import run_with_steps
-    from pipelite.observe import describe_outputs, format_table
+    from pipelite.observe import describe_outputs, format_table, summarize_run
     from pipelite.store import get_run, get_step_runs
 
     store = open_for_reading()
     record = get_run(store, run_id)
     if as_json:
-        print_json(run_with_steps(store, record))
-        return
-    print_text(format_table(("", ""), describe_outputs(record, get_step_runs(store, run_id))))
+        print_json(summarize_run(store, record))
+    else:
+        print_text(format_table(("", ""), describe_outputs(store, record, get_step_runs(store, run_id))))
 
 
 def print_plan(planned: Sequence[PlannedStep], *, as_json: bool) -> None:
@@ -88,11 +87,13 @@ def print_plan(planned: Sequence[PlannedStep], *, as_json: bool) -> None:
         return
     rows = [(step.name, step.action, _describe_plan(step)) for step in planned]
     print_text(format_table(("STEP", "WOULD", "WHY"), rows))
-    counts = {action: sum(step.action == action for step in planned) for action in ("reuse", "compute", "unknown")}
-    click.echo(
-        f"\n{len(planned)} steps: " + ", ".join(f"{count} {action}" for action, count in counts.items() if count)
-    )
+    words = {"reuse": "to reuse", "compute": "to compute", "unknown": "not known yet"}
+    counts = {action: sum(step.action == action for step in planned) for action in words}
+    shown = ", ".join(f"{count} {words[action]}" for action, count in counts.items() if count)
+    click.echo(f"\n{len(planned)} steps: {shown}")
 
 
 def _describe_plan(step: PlannedStep) -> str:
-    return f"depends on {step.depends_on}" if step.depends_on else step.reason or ""
+    if step.depends_on:
+        return f"depends on {step.depends_on}"
+    return step.reason or ("nothing equal is stored" if step.action == "compute" else "")

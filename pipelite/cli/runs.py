@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,8 +12,6 @@ from pipelite.cli.output import open_for_reading, print_json, print_text
 
 if TYPE_CHECKING:
     from pipelite.observe import Explanation
-    from pipelite.records import RunRecord
-    from pipelite.store import Store
 
 STATUSES = ("queued", "running", "completed", "failed", "canceling", "canceled", "interrupted")
 
@@ -79,16 +77,15 @@ def list_command(
 @json_option
 def show(run_id: str | None, *, all_steps: bool, as_json: bool) -> None:
     """Show a run: parameters, steps, figures, metrics, outputs, errors."""
-    from pipelite.observe import describe_run
-    from pipelite.store import get_metrics, get_run, get_step_runs
+    from pipelite.observe import describe_run, summarize_run
+    from pipelite.store import get_run
 
     store = open_for_reading()
     run = get_run(store, run_id)
     if as_json:
-        print_json(run_with_steps(store, run))
-        return
-    steps = get_step_runs(store, run.id)
-    print_text(describe_run(run, steps, get_metrics(store, run.id), all_steps=all_steps))
+        print_json(summarize_run(store, run))
+    else:
+        print_text(describe_run(store, run, all_steps=all_steps))
 
 
 @runs.command()
@@ -133,22 +130,6 @@ def rerun(run_id: str | None, *, as_json: bool) -> None:
         raise StepFailed(f"run {again.id} failed; `pipelite runs show {again.id}` has the error", run_id=again.id)
     if again.status != Status.COMPLETED:
         raise RunCanceled(f"run {again.id} is {again.status}", run_id=again.id)
-
-
-def run_with_steps(store: Store, run: RunRecord) -> dict[str, Any]:
-    """A run and its steps for JSON."""
-    from pipelite.observe import describe_outputs, run_summary, step_run_summary
-    from pipelite.store import get_metrics, get_step_runs
-
-    steps = get_step_runs(store, run.id)
-    metrics: dict[str, list[Any]] = {}
-    for metric in get_metrics(store, run.id):
-        metrics.setdefault(metric.step_run, []).append(metric)
-    return {
-        **run_summary(run),
-        "outputs": dict(describe_outputs(run, steps)),
-        "steps": [step_run_summary(each, metrics.get(each.name, ())) for each in steps],
-    }
 
 
 def _print_explanation(explanation: Explanation) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import traceback
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -34,6 +33,8 @@ def load_pipeline(target: str) -> Pipeline[..., Any]:
 
 def _format(error: BaseException) -> str:
     """Traceback without the way through the command line and the import system that leads to the user's file."""
+    import traceback
+
     here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     trace = error.__traceback__
     while trace is not None and _is_on_the_way(trace.tb_frame.f_code.co_filename, here):

@@ -26,7 +26,7 @@ from pipelite.execute.dispatch import Dispatcher, Lease, describe_death, learn_d
 from pipelite.execute.failures import load_exception
 from pipelite.execute.logs import cap_log
 from pipelite.execute.messages import Outcome, Returned
-from pipelite.execute.recording import Recorder
+from pipelite.execute.recording import Recorder, now_text
 from pipelite.execute.sending import Sender, make_setup
 from pipelite.execute.slots import LocalTarget
 from pipelite.execute.state import NodeRun, connect
@@ -180,11 +180,12 @@ class Coordinator:
             if self._ending is not None:
                 return
             self._planner.plan(states)
+            now = now_text()
             for state in states:
                 decision = state.decision
                 assert decision is not None
                 if decision.result is not None:
-                    self._reuse(state, decision.result)
+                    self._reuse(state, decision.result, now)
                 elif self._follows_another(state):
                     continue
                 else:
@@ -307,17 +308,18 @@ class Coordinator:
     def _reason(self, state: NodeRun) -> str | None:
         return state.decision.reason if state.decision is not None else None
 
-    def _reuse(self, state: NodeRun, result: StoredResult) -> None:
+    def _reuse(self, state: NodeRun, result: StoredResult, now: str) -> None:
         state.status = Status.REUSED
         state.outputs = dict(result.outputs)
         state.form = result.form
-        self._recorder.add_reused(state, result.step_run_id, None)
+        self._recorder.add_reused(state, result.step_run_id, now)
         self._finish(state, 0.0, None)
 
     def _serve_followers(self, state: NodeRun, reusable: bool, returned_none: bool) -> None:
         if state.key is not None and self._in_flight.get(state.key) is state:
             del self._in_flight[state.key]
         followers, state.followers = state.followers, None
+        now = now_text() if followers else ""
         for follower in followers or ():
             if not reusable or (returned_none and follower.node.step.options.cache is None):
                 self._arrived.append(follower)
@@ -325,7 +327,7 @@ class Coordinator:
             follower.status = Status.REUSED
             follower.outputs = state.outputs
             follower.form = state.form
-            self._recorder.add_reused(follower, state.id, f"equal to step {state.node.name!r} of this run")
+            self._recorder.add_reused(follower, state.id, now, f"equal to step {state.node.name!r} of this run")
             self._finish(follower, 0.0, None)
 
     def _finish(self, state: NodeRun, duration_s: float, reason: str | None) -> None:

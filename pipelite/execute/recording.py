@@ -58,7 +58,7 @@ class Recorder:
             log=(log_file, outcome.log_start, outcome.log_end),
         )
         if outcome.artifacts:
-            now = _now()
+            now = now_text()
             for artifact in outcome.artifacts:
                 self._artifacts[artifact[:2]] = (*artifact, now)
 
@@ -68,15 +68,14 @@ class Recorder:
         ended_at = _from_epoch(outcome.started_at + outcome.duration_s)
         self._results.append((state.key, reads_digest, state.id, ended_at))
 
-    def add_reused(self, state: NodeRun, computed_by: int, reason: str | None) -> None:
-        now = _now()
+    def add_reused(self, state: NodeRun, computed_by: int, now: str, reason: str | None = None) -> None:
         self._step_runs[state.id] = self._row(
             state, computed_by=computed_by, reason=reason, started_at=now, ended_at=now, duration_s=0.0
         )
 
     def add_ended(self, state: NodeRun, *, reason: str | None = None, **figures: Any) -> None:
         """A step run that ended without an outcome: skipped, canceled, or its worker died."""
-        self._step_runs[state.id] = self._row(state, reason=reason, ended_at=_now(), **figures)
+        self._step_runs[state.id] = self._row(state, reason=reason, ended_at=now_text(), **figures)
 
     def add_running(self, state: NodeRun, started_at: float, log_file: str, log_start: int) -> None:
         """A step run that has been going on for a while."""
@@ -86,7 +85,7 @@ class Recorder:
 
     def add_artifact(self, ref: ArtifactRef) -> None:
         if ref.inline is None:
-            row = (ref.digest, ref.kind, ref.path, ref.size_bytes, ref.mtime_ns, ref.file_digest, ref.type_name, _now())
+            row = (ref.digest, ref.kind, ref.path, ref.size_bytes, ref.mtime_ns, ref.file_digest, ref.type_name, now_text())
             self._artifacts[row[:2]] = row
 
     def read_spool(self, name: str, states: list[NodeRun]) -> None:
@@ -105,7 +104,7 @@ class Recorder:
                 self._step_runs[state.id] = self._row(state, status=Status.RUNNING, started_at=record["at"])
             if record["kind"] in ("image", "file"):
                 value = record["value"]
-                self._artifacts[value["digest"], value["kind"]] = (*value.values(), _now())
+                self._artifacts[value["digest"], value["kind"]] = (*value.values(), now_text())
             self._metrics.append(
                 (
                     state.id,
@@ -212,7 +211,8 @@ def format_failure(step: str, failure: Any) -> str:
     return f"{head}\n\n{failure.traceback}".rstrip() if failure.traceback else head
 
 
-def _now() -> str:
+def now_text() -> str:
+    """The time as it stands in rows."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from pipelite.fingerprint.digests import digest
+from blake3 import blake3
 
 #: Raised when the rule below, or the form of an identity, changes. Then no older result is found any more.
 SCHEMA = 1
@@ -14,19 +14,27 @@ SCHEMA = 1
 ENVIRONMENT = f"python {sys.version_info.major}.{sys.version_info.minor}"
 
 
-def compute_key(
-    code: str, names: Sequence[str], identities: Sequence[str], outputs: Sequence[str], environment: str
-) -> str:
-    """Cache key of one step call.
+def describe_call(code: str, outputs: Sequence[str], environment: str) -> str:
+    """What the keys of all calls of one step begin with.
 
     Parameters
     ----------
     code : digest of the step's code fingerprint
-    names, identities : the inputs in the order of the signature, defaults filled in
     outputs : the names of the step's outputs
     environment : see `ENVIRONMENT`
     """
-    # One string, joined once: this runs for every node of every run.
-    lengths = ",".join([f"{name}={len(identity)}" for name, identity in zip(names, identities, strict=True)])
-    text = "\n".join((str(SCHEMA), code, environment, ",".join(outputs), lengths, *identities))
-    return digest("key", text.encode("utf-8", "surrogatepass"))
+    return f"pipelite key {SCHEMA}\n{code}\n{environment}\n{','.join(outputs)}\n"
+
+
+def compute_key(call: str, inputs: Iterable[tuple[str, str]]) -> str:
+    """Cache key of one step call.
+
+    Parameters
+    ----------
+    call : see `describe_call`
+    inputs : name and identity of each input in the order of the signature, defaults filled in
+    """
+    # This runs for every node of every run: one string, hashed once. A name has no "=", and the length before an
+    # identity keeps apart where one ends and the next begins.
+    text = call + "".join([f"{name}={len(identity)}:{identity}" for name, identity in inputs])
+    return blake3(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
 from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -86,8 +85,9 @@ class LiveObjects:
         return self._resolver.is_own(module) if path.startswith("<") else is_own_path(path)
 
     def is_own_class(self, cls: type) -> bool:
-        module = cls.__module__
+        module: Any = cls.__module__
         if not isinstance(module, str):
+            # A class may have a property of that name.
             return False
         return self._resolver.is_own(module) or (loaded_module(module) is None and find_spec(module) is None)
 
@@ -108,9 +108,7 @@ class LiveObjects:
             notes = (f"function {name}: it has no source, so its bytecode counts, for this minor version of Python",)
         self._defaults(func, name, walk)
         source = (found[1],) if found is not None and found[1].on_disk else ()
-        return make_item(
-            f"function {name}", walk.text(), *source, *load_sources(self._resolver.touched), notes=notes
-        )
+        return make_item(f"function {name}", walk.text(), *source, *load_sources(self._resolver.touched), notes=notes)
 
     def _bytecode(self, func: FunctionType, names: LiveNames, cells: dict[str, Any], walk: Walk) -> None:
         walk.add(f"bytecode {code_digest(func.__code__)}")
@@ -130,7 +128,7 @@ class LiveObjects:
             if not attribute.startswith("__") and not self._is_of_pipelite(value):
                 self._part(walk, f"attribute {attribute}", value, f"{name}.{attribute}")
         if "__wrapped__" in vars(func):
-            walk.refer(Live(func.__wrapped__, name), "__wrapped__")
+            walk.refer(Live(vars(func)["__wrapped__"], name), "__wrapped__")
 
     def _is_of_pipelite(self, value: Any) -> bool:
         return type(value).__module__.partition(".")[0] == "pipelite"
@@ -149,7 +147,7 @@ class LiveObjects:
             if self._holds_code(value):
                 walk.refer(Live(value, f"{label}.{name}"), name)
         if "__wrapped__" in vars(func):
-            walk.refer(Live(func.__wrapped__, label), "__wrapped__")
+            walk.refer(Live(vars(func)["__wrapped__"], label), "__wrapped__")
         module = str(func.__globals__.get("__name__") or func.__module__)
         foreign = Foreign(f"{module}.{func.__code__.co_qualname}", module)
         if not walk.text().references:
@@ -340,7 +338,3 @@ def _order(code: Any) -> tuple[str, str, int]:
 def _unnamed(walk: Walk, label: str | None = None) -> Item:
     text = walk.text()
     return Item(label=label, identity=text.named, shape=text.shape, references=text.references)
-
-
-Part = Callable[[Walk, str, Any, str], None]
-Names = Iterator[str]

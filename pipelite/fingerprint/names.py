@@ -115,7 +115,9 @@ class Resolver:
         return Live(value, label)
 
     def is_whole(self, target: Target) -> bool:
-        return isinstance(target, OwnModule | Folder) or (isinstance(target, Live) and isinstance(target.value, ModuleType))
+        return isinstance(target, OwnModule | Folder) or (
+            isinstance(target, Live) and isinstance(target.value, ModuleType)
+        )
 
     def is_ignored(self, target: Target) -> bool:
         match target:
@@ -180,9 +182,7 @@ class _Names:
 class LiveNames(_Names):
     """The names that loaded code sees: the cells of its closure, then the globals of its module."""
 
-    def __init__(
-        self, resolver: Resolver, namespace: Mapping[str, Any], cells: Mapping[str, Any], owner: str
-    ) -> None:
+    def __init__(self, resolver: Resolver, namespace: Mapping[str, Any], cells: Mapping[str, Any], owner: str) -> None:
         name = str(namespace.get("__name__") or "__main__")
         package = namespace.get("__package__")
         super().__init__(resolver, package if isinstance(package, str) else name.rpartition(".")[0])

@@ -1,4 +1,4 @@
-"""Rules for numpy and scipy values: dtype, shape and elements, however they lie in memory."""
+"""Rules for numpy, scipy and scikit-learn values: dtype, shape and elements, however they lie in memory."""
 
 from __future__ import annotations
 
@@ -56,6 +56,16 @@ def _identify_sparse(value: Any, walk: Walk) -> str:
     places = [identify_ndarray(axis.astype("<i8"), walk) for axis in elements.coords]
     shape = ",".join(map(str, value.shape))
     return combine("sparse", (type(value).__qualname__, shape, *places, identify_ndarray(elements.data, walk)))
+
+
+@rule_for(
+    *(f"sklearn.neighbors._{kind}_tree.BinaryTree{bits}" for kind in ("kd", "ball") for bits in ("", "32", "64")),
+    family=True,
+)
+def _identify_neighbor_tree(value: Any, walk: Walk) -> str:
+    # Its numbers count how often it was asked, besides what its arrays tell anyway.
+    state = [part for part in value.__getstate__() if type(part) is not int]
+    return combine("neighbors", (walk.own_class(type(value)), walk.sequence("state", state)))
 
 
 def _describe(dtype: Any) -> str:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
 
 import attrs
+
+#: What a name leads to; a walk passes it through without looking into it.
+Target = Any
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
@@ -41,6 +45,28 @@ class Scope:
     def bind_import(self, name: str, imported: Imported) -> None:
         self.bound.add(name)
         self.imports.setdefault(name, []).append(imported)
+
+
+class Names(Protocol):
+    """Where a walk looks up the names that it does not bind itself."""
+
+    def find(self, name: str) -> Target | None:
+        """What a name is, by closure, module or builtins; None for a builtin or a name that nobody knows."""
+
+    def find_global(self, name: str) -> Target | None:
+        """What a name declared `global` is."""
+
+    def find_import(self, imported: Imported) -> Target | None:
+        """What an import statement of the walked code would bind."""
+
+    def find_member(self, target: Target, name: str) -> Target | None:
+        """An attribute of a module; None if the target is not a module or has no such attribute."""
+
+    def is_whole(self, target: Target) -> bool:
+        """Whether the target is a module of the user's own."""
+
+    def is_ignored(self, target: Target) -> bool:
+        """Whether a decorator is pipelite's own: its options do not belong to the code."""
 
 
 def scope_of_function(node: Function) -> Scope:

@@ -1,7 +1,6 @@
 """The source of loaded code: found in its file or notebook cell, and taken only if it compiles to what is loaded."""
 
 from __future__ import annotations
-
 import __future__
 
 import ast
@@ -82,14 +81,18 @@ def _parse(data: bytes, path: str) -> ast.Module:
         return ast.parse(data, path)
     except SyntaxError:
         # Notebook cells may await at their top level.
-        return compile(data, path, "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+        flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        tree: ast.Module = compile(data, path, "exec", flags, dont_inherit=True)
+        return tree
 
 
 def _compile(module: ast.Module, path: str, flags: int) -> CodeType:
+    code: CodeType
     try:
-        return compile(module, path, "exec", flags, dont_inherit=True)
+        code = compile(module, path, "exec", flags, dont_inherit=True)
     except SyntaxError:
-        return compile(module, path, "exec", flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+        code = compile(module, path, "exec", flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    return code
 
 
 def _codes_in(code: CodeType) -> Iterator[CodeType]:
@@ -252,7 +255,7 @@ def _functions_under(value: Any) -> Iterator[FunctionType]:
     elif isinstance(value, FunctionType):
         yield value
         if "__wrapped__" in vars(value):
-            yield from _functions_under(value.__wrapped__)
+            yield from _functions_under(vars(value)["__wrapped__"])
     elif isinstance(value, staticmethod | classmethod):
         yield from _functions_under(value.__func__)
 
@@ -284,7 +287,9 @@ def _has_its_members(cls: type, node: ast.ClassDef) -> bool:
     """Whether what the body defines and annotates is there: tells versions of a class without methods apart."""
     defined = {inner.name for inner in node.body if isinstance(inner, ast.FunctionDef) and not inner.decorator_list}
     annotated = {
-        inner.target.id for inner in node.body if isinstance(inner, ast.AnnAssign) and isinstance(inner.target, ast.Name)
+        inner.target.id
+        for inner in node.body
+        if isinstance(inner, ast.AnnAssign) and isinstance(inner.target, ast.Name)
     }
     members = vars(cls)
     if any(name not in members and not name.startswith("__") for name in defined):

@@ -9,52 +9,30 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 
 from pipelite.fingerprint.bytecode import constant_text
 from pipelite.fingerprint.digests import digest
+from pipelite.fingerprint.normal import does_nothing, merged, signature, unquoted
 from pipelite.fingerprint.scopes import (
     Comprehension,
     Function,
     Imported,
+    Names,
     Scope,
+    Target,
     imported_names,
     scope_of_body,
     scope_of_comprehension,
     scope_of_function,
 )
 
-#: What a name leads to; the walk passes it through without looking into it.
-Target = Any
-
 #: Fields that do not count, or that the walk of their node handles itself.
 _SILENT = frozenset({"ctx", "kind", "type_comment", "type_ignores", "type_params", "returns", "annotation"})
 #: Stands for a reference in the text that leaves names out; cannot occur in the text of a constant's repr.
 _SLOT = "\0"
-
-
-class Names(Protocol):
-    """Where a walk looks up the names that it does not bind itself."""
-
-    def find(self, name: str) -> Target | None:
-        """What a name is, by closure, module or builtins; None for a builtin or a name that nobody knows."""
-
-    def find_global(self, name: str) -> Target | None:
-        """What a name declared `global` is."""
-
-    def find_import(self, imported: Imported) -> Target | None:
-        """What an import statement of the walked code would bind."""
-
-    def find_member(self, target: Target, name: str) -> Target | None:
-        """An attribute of a module; None if the target is not a module or has no such attribute."""
-
-    def is_whole(self, target: Target) -> bool:
-        """Whether the target is a module of the user's own."""
-
-    def is_ignored(self, target: Target) -> bool:
-        """Whether a decorator is pipelite's own: its options do not belong to the code."""
 
 
 @attrs.frozen
@@ -170,7 +148,7 @@ class Walk:
     def _body(self, body: list[Any]) -> None:
         self._pieces.append("[")
         for statement in body:
-            if not _does_nothing(statement):
+            if not does_nothing(statement):
                 self.visit(statement)
         self._pieces.append("]")
 
@@ -179,7 +157,7 @@ class Walk:
 
     def _joined(self, node: ast.JoinedStr) -> None:
         """Put an f-string together: where one constant part ends and the next begins differs between versions."""
-        parts = _merged(node.values)
+        parts = merged(node.values)
         if all(isinstance(part, str) for part in parts):
             self._pieces.append(f"{constant_text(''.join(parts))},")
             return
@@ -290,12 +268,11 @@ class Walk:
         for name, imported in imported_names(node):
             if imported.module == "__future__":
                 continue
-            if imported.attribute == "*":
-                imported = attrs.evolve(imported, attribute=None)
-            target = self._names.find_import(imported)
+            is_star = imported.attribute == "*"
+            target = self._names.find_import(attrs.evolve(imported, attribute=None) if is_star else imported)
             if target is None:
                 self._pieces.append(f"Import({imported.module},{imported.attribute},{imported.level},{name})")
-            elif not self._names.is_whole(target) or name == "*" or self._is_imported_for_effect(name):
+            elif not self._names.is_whole(target) or is_star or self._is_imported_for_effect(name):
                 self._pieces.append("Import(")
                 self.refer(target, name)
                 self._pieces.append(")")
@@ -325,7 +302,7 @@ class Walk:
 
     def _function(self, node: Function, name: str, *, with_defaults: bool) -> None:
         kind = "AsyncFunction" if isinstance(node, ast.AsyncFunctionDef) else "Function"
-        self._pieces.append(f"{kind}({name},{_signature(node.args)}")
+        self._pieces.append(f"{kind}({name},{signature(node.args)}")
         if with_defaults:
             self._list([*node.args.defaults, *node.args.kw_defaults])
         self._scopes.append(scope_of_function(node))
@@ -393,7 +370,7 @@ class Walk:
         if self._scopes and self._scopes[-1].kind == "class":
             self._pieces.append("Field(")
             self.visit(node.target)
-            self.visit(_unquoted(node.annotation))
+            self.visit(unquoted(node.annotation))
             if node.value is not None:
                 self.visit(node.value)
             self._pieces.append(")")
@@ -408,44 +385,6 @@ class Walk:
         self._list(targets)
         self.visit(value)
         self._pieces.append(")")
-
-
-def _signature(arguments: ast.arguments) -> str:
-    names = [",".join(argument.arg for argument in group) for group in (arguments.posonlyargs, arguments.args)]
-    star = arguments.vararg.arg if arguments.vararg else ""
-    keywords = ",".join(argument.arg for argument in arguments.kwonlyargs)
-    double = arguments.kwarg.arg if arguments.kwarg else ""
-    given = "".join("01"[default is not None] for default in arguments.kw_defaults)
-    return f"{names[0]}/{names[1]}*{star}|{keywords}**{double}={len(arguments.defaults)}{given}"
-
-
-def _does_nothing(statement: Any) -> bool:
-    """Whether a statement only fills a place: docstrings, bare constants, `pass`, declarations without value."""
-    return isinstance(statement, ast.Pass | ast.Global | ast.Nonlocal) or (
-        isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-    )
-
-
-def _merged(values: list[ast.expr]) -> list[Any]:
-    parts: list[Any] = []
-    for value in values:
-        if not isinstance(value, ast.Constant):
-            parts.append(value)
-        elif parts and isinstance(parts[-1], str):
-            parts[-1] += value.value
-        elif value.value:
-            parts.append(value.value)
-    return parts
-
-
-def _unquoted(annotation: ast.expr) -> ast.expr:
-    """The annotation in a quoted one; quotes only put off when it is looked up."""
-    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
-        try:
-            return ast.parse(annotation.value.strip(), mode="eval").body
-        except SyntaxError:
-            return annotation
-    return annotation
 
 
 _HANDLERS: dict[type[ast.AST], Callable[[Any, Any], None]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pipelite.observe.groups import group_fan_outs
 from pipelite.observe.identities import describe_change, is_path, read_identity
 from pipelite.records import CodeFingerprint, StepRunRecord
 
@@ -80,7 +81,10 @@ def _describe_input(name: str, old: str, given: Mapping[str, Any]) -> str:
 
 
 def _list_steps(names: list[str]) -> str:
-    if len(names) == 1:
-        return f"step {names[0]!r}"
-    shown = ", ".join(map(repr, names[:3]))
-    return f"steps {shown}" if len(names) <= 3 else f"steps {shown} and {len(names) - 3} more"
+    """ "step 'a'", "steps 'a', 'b' and 2 more"; a fan-out counts as one."""
+    groups = group_fan_outs(names, str)
+    if len(groups) == 1:
+        base, members = groups[0]
+        return f"step {names[0]!r}" if len(members) == 1 else f"the {len(members)} steps of {base!r}"
+    shown = [repr(members[0] if len(members) == 1 else base) for base, members in groups[:3]]
+    return f"steps {', '.join(shown)}" + (f" and {len(groups) - 3} more" if len(groups) > 3 else "")

@@ -3,53 +3,38 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pipelite.observe.figures import format_count, format_duration, format_size, format_time
+from pipelite.observe.counts import count_statuses
+from pipelite.observe.figures import format_duration, format_size, format_time
 from pipelite.observe.groups import group_fan_outs
-from pipelite.observe.outputs import VALUE_WIDTH, describe_outputs
+from pipelite.observe.outputs import VALUE_WIDTH, describe_outputs, summarize_artifact, summarize_outputs
 from pipelite.observe.tables import format_table, shorten
-from pipelite.records import ArtifactRef, MetricRecord, RunRecord, Status, StepRunRecord
+from pipelite.records import MetricRecord, RunRecord, Status, StepRunRecord
+from pipelite.store import Store, get_metrics, get_step_runs
 
 #: A fan-out of more steps than this takes one line, unless all are asked for.
 SHOWN_FAN_OUT = 20
 
 
-def describe_run(
-    run: RunRecord,
-    step_runs: Sequence[StepRunRecord],
-    metrics: Sequence[MetricRecord],
-    *,
-    all_steps: bool = False,
-) -> str:
-    """Describe a run in full.
-
-    Parameters
-    ----------
-    metrics : everything that its steps logged
-    all_steps : list each step of long fan-outs too
-    """
-    parts = [_describe_head(run, step_runs), _describe_steps(step_runs, metrics, all_steps=all_steps)]
-    parts += _describe_errors(run, step_runs)
+def describe_run(store: Store, run: RunRecord, *, all_steps: bool = False) -> str:
+    """Describe a run in full; steps of long fan-outs one by one only with `all_steps`."""
+    step_runs = get_step_runs(store, run.id)
+    steps = _describe_steps(step_runs, _metrics_by_step(store, run), all_steps=all_steps)
+    parts = [_describe_head(store, run, step_runs), steps, *_describe_errors(run, step_runs)]
     return "\n\n".join(part for part in parts if part)
 
 
-def count_statuses(statuses: Iterable[Status]) -> str:
-    """ "8 steps: 5 reused, 3 computed"."""
-    counts = Counter(statuses)
-    return describe_counts(counts, counts.total())
-
-
-def describe_counts(counts: Mapping[Status, int], total: int, *, separator: str = ": ") -> str:
-    """The same from counts by status; `total` may be more than has been counted."""
-    words = {Status.COMPLETED: "computed"}
-    order = [Status.REUSED, Status.COMPLETED, *(status for status in Status)]
-    named = [
-        f"{counts[status]:,} {words.get(status, status.value)}" for status in dict.fromkeys(order) if counts.get(status)
-    ]
-    return format_count(total, "step") + (separator + ", ".join(named) if named else "")
+def summarize_run(store: Store, run: RunRecord) -> dict[str, Any]:
+    """Describe a run with outputs and steps for JSON."""
+    step_runs = get_step_runs(store, run.id)
+    metrics = _metrics_by_step(store, run)
+    return {
+        **run_summary(run),
+        "outputs": summarize_outputs(store, run, step_runs),
+        "steps": [_step_run_summary(store, each, metrics.get(each.name, ())) for each in step_runs],
+    }
 
 
 def run_summary(run: RunRecord) -> dict[str, Any]:
@@ -76,8 +61,7 @@ def run_summary(run: RunRecord) -> dict[str, Any]:
     }
 
 
-def step_run_summary(step_run: StepRunRecord, metrics: Sequence[MetricRecord] = ()) -> dict[str, Any]:
-    """A step run for JSON; `metrics` are those of its run."""
+def _step_run_summary(store: Store, step_run: StepRunRecord, metrics: Sequence[MetricRecord]) -> dict[str, Any]:
     return {
         "name": step_run.name,
         "step": step_run.step,
@@ -90,18 +74,20 @@ def step_run_summary(step_run: StepRunRecord, metrics: Sequence[MetricRecord] = 
         "cpu_s": step_run.cpu_s,
         "peak_memory_bytes": step_run.peak_memory_bytes,
         "error": step_run.error,
-        "metrics": _last_values(metrics, step_run.name),
-        "outputs": {name: _output_summary(ref) for name, ref in step_run.outputs.items()},
+        "metrics": _last_values(metrics),
+        "outputs": {name: summarize_artifact(store, ref) for name, ref in step_run.outputs.items()},
         "reads": {read.path: read.digest for read in step_run.reads},
     }
 
 
-def _output_summary(ref: ArtifactRef) -> dict[str, Any]:
-    size = ref.size_bytes if ref.inline is None else len(ref.inline.encode())
-    return {"digest": ref.digest, "kind": ref.kind, "type": ref.type_name, "path": ref.path, "size_bytes": size}
+def _metrics_by_step(store: Store, run: RunRecord) -> dict[str, list[MetricRecord]]:
+    logged: dict[str, list[MetricRecord]] = {}
+    for metric in get_metrics(store, run.id):
+        logged.setdefault(metric.step_run, []).append(metric)
+    return logged
 
 
-def _describe_head(run: RunRecord, step_runs: Sequence[StepRunRecord]) -> str:
+def _describe_head(store: Store, run: RunRecord, step_runs: Sequence[StepRunRecord]) -> str:
     took = f" in {format_duration(run.duration_s)}" if run.duration_s is not None else ""
     lines = [
         ("run", run.id),
@@ -114,14 +100,13 @@ def _describe_head(run: RunRecord, step_runs: Sequence[StepRunRecord]) -> str:
         ("rerun of", run.rerun_of or ""),
         ("git commit", run.git_commit or ""),
     ]
-    lines += [(f"output {name}", text) for name, text in describe_outputs(run, step_runs)]
+    lines += [(f"output {name}", text) for name, text in describe_outputs(store, run, step_runs)]
     return format_table(("", ""), [line for line in lines if line[1]])
 
 
-def _describe_steps(step_runs: Sequence[StepRunRecord], metrics: Sequence[MetricRecord], *, all_steps: bool) -> str:
-    logged: dict[str, list[MetricRecord]] = {}
-    for metric in metrics:
-        logged.setdefault(metric.step_run, []).append(metric)
+def _describe_steps(
+    step_runs: Sequence[StepRunRecord], logged: Mapping[str, Sequence[MetricRecord]], *, all_steps: bool
+) -> str:
     rows = []
     for base, members in group_fan_outs(step_runs, lambda each: each.name):
         if base is not None and len(members) > SHOWN_FAN_OUT and not all_steps:
@@ -138,7 +123,7 @@ def _describe_steps(step_runs: Sequence[StepRunRecord], metrics: Sequence[Metric
 
 
 def _step_row(step_run: StepRunRecord, metrics: Sequence[MetricRecord]) -> tuple[str, ...]:
-    values = _last_values(metrics, step_run.name)
+    values = _last_values(metrics)
     return (
         step_run.name,
         step_run.status.value,
@@ -171,9 +156,9 @@ def _describe_errors(run: RunRecord, step_runs: Sequence[StepRunRecord]) -> Iter
     yield from errors
 
 
-def _last_values(metrics: Sequence[MetricRecord], step_run: str) -> dict[str, Any]:
+def _last_values(metrics: Sequence[MetricRecord]) -> dict[str, Any]:
     """The last of each number or text that a step logged."""
-    return {each.name: each.value for each in metrics if each.step_run == step_run and each.kind == "scalar"}
+    return {each.name: each.value for each in metrics if each.kind == "scalar"}
 
 
 def _value(value: Any) -> str:

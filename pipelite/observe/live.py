@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelite.execute import Progress
-from pipelite.observe.describe import describe_counts
+from pipelite.observe.counts import describe_counts
 from pipelite.observe.figures import format_duration
 from pipelite.observe.progress import oldest_first
 from pipelite.records import Status

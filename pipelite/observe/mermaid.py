@@ -36,7 +36,7 @@ _COLORS = {
 _OTHER_COLOR = "fill:#eeeeee,stroke:#757575,color:#000"
 
 #: Characters that mean something inside a quoted label.
-_ESCAPES = {ord(char): f"#{ord(char)};" for char in '#&"<>`\\*_~'}
+_ESCAPES = {ord(char): f"#{ord(char)};" for char in '#&"<>`'}
 
 
 @attrs.frozen(kw_only=True)

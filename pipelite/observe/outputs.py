@@ -1,52 +1,95 @@
-"""What a run returned, as text: small plain values themselves, of others what and how large they are."""
+"""What a run returned: small plain values themselves, of others what and how large they are, and where they lie."""
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipelite.observe.figures import format_count, format_size
-from pipelite.observe.tables import shorten
+from pipelite.observe.figures import format_size
+from pipelite.observe.tables import one_line
 from pipelite.records import RESULT, ArtifactRef, RunRecord, StepRunRecord
+from pipelite.store import Store
 
 #: Characters of a value in a line.
-VALUE_WIDTH = 80
+VALUE_WIDTH = 100
 
 
-def describe_outputs(run: RunRecord, step_runs: Sequence[StepRunRecord]) -> list[tuple[str, str]]:
-    """Name and text of each output of a run."""
+def summarize_outputs(store: Store, run: RunRecord, step_runs: Sequence[StepRunRecord]) -> dict[str, Any]:
+    """Outputs of a run for JSON: {"value": ...}, {"kind": ..., "path": ..., ...}, lists and dicts of these, or null."""
     by_name = {each.name: each for each in step_runs}
-    return [(name, shorten(_describe_place(place, by_name), VALUE_WIDTH)) for name, place in run.outputs.items()]
+    return {name: _summarize(store, place, by_name) for name, place in run.outputs.items()}
 
 
-def _describe_place(place: Mapping[str, Any], by_name: Mapping[str, StepRunRecord]) -> str:
-    """Describe what stands at one place of a pipeline's outputs: a step's output, a plain value, or several of these."""
+def describe_outputs(store: Store, run: RunRecord, step_runs: Sequence[StepRunRecord]) -> list[tuple[str, str]]:
+    """Name and one line of text of each output of a run."""
+    return [(name, describe_output(part)) for name, part in summarize_outputs(store, run, step_runs).items()]
+
+
+def summarize_artifact(store: Store, ref: ArtifactRef) -> dict[str, Any]:
+    """One stored output for JSON."""
+    if ref.inline is not None:
+        value = json.loads(ref.inline)
+        return {"value": value["value"] if ref.kind == "scalar" else value, "type": ref.type_name}
+    return {
+        "kind": ref.kind,
+        "type": ref.type_name,
+        "digest": ref.digest,
+        "path": str(store.artifacts.path(ref)),
+        "size_bytes": ref.size_bytes,
+    }
+
+
+def describe_output(summary: Any) -> str:
+    """One line for what `summarize_outputs` gave for one output."""
+    if summary is None:
+        return "nothing"
+    if isinstance(summary, list):
+        return _cut(f"[{', '.join(map(describe_output, summary))}]")
+    if "value" in summary:
+        return _cut(json.dumps(summary["value"], ensure_ascii=False))
+    if "item" in summary:
+        return _cut(f"{summary['item']} of {describe_output(summary['of'])}")
+    if "kind" not in summary or isinstance(summary["kind"], dict):
+        parts = (f"{name}: {describe_output(part)}" for name, part in summary.items())
+        return _cut("{" + ", ".join(parts) + "}")
+    if summary["kind"] in ("file", "folder"):
+        # The path is what a reader wants to have whole.
+        return f"{one_line(_near(summary['path']))} ({format_size(summary['size_bytes'])})"
+    short_type = summary["type"].rpartition(".")[2] or "a value"
+    return f"{short_type} ({summary['kind']}, {format_size(summary['size_bytes'])})"
+
+
+def _summarize(store: Store, place: Mapping[str, Any], by_name: Mapping[str, StepRunRecord]) -> Any:
+    """What stands at one place of a pipeline's outputs: a step's output, a plain value, or several of these."""
     if "value" in place:
-        return str(place["value"])
+        return {"value": place["value"]}
     if "dict" in place:
-        parts = (f"{key}: {_describe_place(part, by_name)}" for key, part in place["dict"].items())
-        return "{" + ", ".join(parts) + "}"
+        return {name: _summarize(store, part, by_name) for name, part in place["dict"].items()}
     several = place.get("list", place.get("tuple"))
     if several is not None:
-        return "[" + ", ".join(_describe_place(part, by_name) for part in several) + "]"
-    return _describe_step_output(place, by_name.get(place["step"]))
-
-
-def _describe_step_output(place: Mapping[str, Any], step_run: StepRunRecord | None) -> str:
+        return [_summarize(store, part, by_name) for part in several]
+    step_run = by_name.get(place["step"])
     if step_run is None or not step_run.outputs:
-        return "nothing" if step_run is None else f"nothing ({step_run.status.value})"
-    name = place.get("output")
-    if name is None and len(step_run.outputs) > 1:
-        return f"{format_count(len(step_run.outputs), 'output')} of step {step_run.name!r}"
+        return None
+    summary = _summarize_output(store, step_run, place.get("output"))
     path = "".join(f"[{part!r}]" for part in place.get("path") or ())
+    return {"item": path, "of": summary} if path else summary
+
+
+def _summarize_output(store: Store, step_run: StepRunRecord, name: str | None) -> Any:
+    if name is None and len(step_run.outputs) > 1:
+        return {each: summarize_artifact(store, ref) for each, ref in step_run.outputs.items()}
     ref = step_run.outputs.get(name or RESULT)
-    if ref is None:
-        return "nothing"
-    return f"{path} of {describe_artifact(ref)}" if path else describe_artifact(ref)
+    return None if ref is None else summarize_artifact(store, ref)
 
 
-def describe_artifact(ref: ArtifactRef) -> str:
-    """ "0.91", or "numpy.ndarray (npy, 200.0 MB)"."""
-    if ref.inline is not None:
-        return ref.inline
-    return f"{ref.type_name or 'a value'} ({ref.kind}, {format_size(ref.size_bytes)})"
+def _near(path: str) -> str:
+    """Seen from the working directory where that is shorter."""
+    return min(path, os.path.relpath(path), key=len)
+
+
+def _cut(text: str) -> str:
+    text = one_line(text)
+    return text if len(text) <= VALUE_WIDTH else f"{text[: VALUE_WIDTH - 3]}..."

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TextIO
 
 from pipelite.errors import ParameterError
 from pipelite.execute import Progress
-from pipelite.observe.describe import describe_counts
+from pipelite.observe.counts import describe_counts
 from pipelite.observe.figures import format_duration
 from pipelite.observe.tables import one_line
 from pipelite.records import Status
@@ -102,13 +102,13 @@ class ProgressDisplay:
         self._thread.join()
         self._thread = None
         self._progress.is_watched = False
-        self._close_live()
         self._tell_events()
         if error is not None and not self._n_failures:
             self._write("\n".join(_first_lines(error)), Status.FAILED)
         counts = describe_counts(self._progress.counts, self._progress.total, separator=", ")
         line = f"{self._pipeline} {self._run_id} {status.value} in {format_duration(duration_s)}: {counts}"
         self._write(line, status)
+        self._close_live()
         self._flush()
 
     def _is_quiet(self) -> bool:

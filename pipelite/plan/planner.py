@@ -18,6 +18,7 @@ from pipelite.fingerprint import (
     Identified,
     combine,
     compute_key,
+    describe_call,
     dict_identity,
     identify,
     tuple_identity,
@@ -59,6 +60,8 @@ class StepCode:
     quoted: dict[str, str]
     #: Output names, one at least.
     outputs: tuple[str, ...]
+    #: What its keys begin with.
+    call: str
 
 
 class Planner:
@@ -170,10 +173,12 @@ class Planner:
             )
         except FingerprintError as exc:
             raise type(exc)(f"step {step.name!r}: {exc}", step=step.name) from exc
+        outputs = step.outputs or (RESULT,)
         return StepCode(
             fingerprint,
             {name: quote(name) for name in step.parameters},
-            step.outputs or (RESULT,),
+            outputs,
+            describe_call(fingerprint.digest, outputs, ENVIRONMENT),
         )
 
     def _give_key(self, state: PlannedNode) -> None:
@@ -198,10 +203,10 @@ class Planner:
                     if origins
                     else f'{quoted}:{{"id":{quote(identity)}}}'
                 )
-            identities.append(identity)
+            identities.append((name, identity))
         state.code = code.fingerprint.digest
         state.inputs = "{" + ",".join(texts) + "}"
-        state.key = compute_key(state.code, tuple(node.inputs), identities, code.outputs, ENVIRONMENT)
+        state.key = compute_key(code.call, identities)
 
     def _identify_input(self, state: PlannedNode, name: str, value: Any) -> str:
         # Remembered by the object itself, which the graph keeps alive: a data frame that a thousand steps share is

@@ -17,8 +17,8 @@ import attrs
 from pipelite.errors import WorkspaceError
 from pipelite.records import ArtifactRef
 from pipelite.store.dead_runs import close_dead_runs, find_dead_runs
-from pipelite.store.locks import is_locked
 from pipelite.store.migrations import version_of
+from pipelite.store.owners import iter_dead_locks
 from pipelite.store.paths import remove_tree
 from pipelite.store.sizes import size_text
 from pipelite.store.workspace import AREAS, DATABASE, Store
@@ -99,7 +99,7 @@ def repair(store: Store, *, deep: bool = False) -> list[str]:
     closed = close_dead_runs(store)
     if closed:
         done.append(f"runs marked as interrupted: {', '.join(closed)}")
-    stale = [*_stale_files(store), *_dead_locks(store)]
+    stale = [*_stale_files(store), *iter_dead_locks(store.path)]
     for path in stale:
         remove_tree(path)
     if stale:
@@ -173,7 +173,7 @@ def _examine_artifacts(store: Store, *, deep: bool) -> Finding:
 
 
 def _examine_files(store: Store) -> Finding:
-    stale = [*_stale_files(store), *_dead_locks(store)]
+    stale = [*_stale_files(store), *iter_dead_locks(store.path)]
     if not stale:
         return Finding(name="files", level=Level.OK, message="no stale temporary files")
     return Finding(
@@ -249,10 +249,6 @@ def _size_of(folder: Path) -> int:
 def _stale_files(store: Store) -> list[Path]:
     oldest = time.time() - STALE_S
     return [path for path in sorted((store.path / "tmp").iterdir()) if path.lstat().st_mtime < oldest]
-
-
-def _dead_locks(store: Store) -> list[Path]:
-    return [path for path in sorted((store.path / "owners").glob("*.lock")) if not is_locked(path)]
 
 
 def _forget(store: Store, damaged: Iterable[ArtifactRef]) -> int:

@@ -5,10 +5,16 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from pipelite.errors import WorkspaceError
 from pipelite.store.locks import FileLock, is_locked
+
+
+#: A lock file younger than this may be about to be locked by the process that has just made it.
+_YOUNG_S = 60.0
 
 
 class OwnerLock:
@@ -19,6 +25,8 @@ class OwnerLock:
     """
 
     def __init__(self, workspace: Path) -> None:
+        for path in iter_dead_locks(workspace):
+            path.unlink(missing_ok=True)
         self.name = os.urandom(16).hex()
         self._lock = FileLock(owner_path(workspace, self.name))
         # Waits for an instant at most, for one that asks whether it is locked.
@@ -47,3 +55,15 @@ def owner_path(workspace: Path, owner: str) -> Path:
 def is_alive(workspace: Path, owner: str) -> bool:
     """Whether the process that goes by this name still lives."""
     return is_locked(owner_path(workspace, owner))
+
+
+def iter_dead_locks(workspace: Path) -> Iterator[Path]:
+    """Yield the lock files that processes left behind when they died."""
+    oldest = time.time() - _YOUNG_S
+    for path in (workspace / "owners").glob("*.lock"):
+        try:
+            is_dead = path.stat().st_mtime < oldest and not is_locked(path)
+        except FileNotFoundError:
+            continue
+        if is_dead:
+            yield path

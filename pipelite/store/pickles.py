@@ -22,7 +22,7 @@ _LARGE_BYTES = 1 << 18
 BufferCallback = Callable[[pickle.PickleBuffer], Any]
 
 
-#: Whether this process has loaded what a notebook defined: its `__main__` is then the notebook's, wherever it runs.
+#: Whether this process has loaded what a notebook defined, as its workers do.
 _holds_notebook = False
 
 
@@ -66,13 +66,13 @@ def dump(
     try:
         pickle.Pickler(stream, PROTOCOL, buffer_callback=buffer_callback).dump(value)
     except (pickle.PicklingError, AttributeError, TypeError):
-        if not by_value and script_name() is not None:
+        if not by_value and not works_for_notebook():
             raise
     else:
         if not stream.mentions_main:
             return
     restart()
-    if by_value or script_name() is None:
+    if by_value or works_for_notebook():
         from pipelite.store.pickles_by_value import ByValuePickler
 
         ByValuePickler(write, buffer_callback=buffer_callback, anything=by_value).dump(value)
@@ -109,9 +109,9 @@ def running_name(module: str) -> str:
     return "__main__" if module == main_name() else module
 
 
-def script_name() -> str | None:
-    """The name by which others import what `__main__` defines; None where a notebook defined it."""
-    return None if _holds_notebook else main_name()
+def works_for_notebook() -> bool:
+    """Whether this is a notebook, or a process that has loaded what a notebook defined."""
+    return _holds_notebook or main_name() is None
 
 
 def note_notebook() -> None:
@@ -142,6 +142,6 @@ class _ScriptPickler(pickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, type | FunctionType) and obj.__module__ in MAIN_NAMES:
             if find_in_main(obj.__qualname__) is obj:
-                return find_own, (script_name(), obj.__qualname__)
+                return find_own, (main_name(), obj.__qualname__)
             raise pickle.PicklingError(f"{obj.__qualname__!r} of the running script is not found there by that name")
         return NotImplemented

@@ -19,7 +19,7 @@ from pipelite.store.pickles import (
     find_in_main,
     find_own,
     note_notebook,
-    script_name,
+    works_for_notebook,
 )
 
 try:
@@ -59,11 +59,11 @@ class ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
         return NotImplemented
 
     def _reduce_main(self, obj: Any) -> Any:
-        module = script_name()
-        if module is None:
-            return self._reduce_by_value(obj)
-        if find_in_main(obj.__qualname__) is obj:
+        module = main_name()
+        if module is not None and find_in_main(obj.__qualname__) is obj:
             return find_own, (module, obj.__qualname__)
+        if works_for_notebook():
+            return self._reduce_by_value(obj)
         if self._anything:
             return super().reducer_override(obj)
         raise pickle.PicklingError(f"{obj.__qualname__!r} of the running script is not found there by that name")

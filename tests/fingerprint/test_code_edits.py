@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.fingerprint.edits.counting import COUNTING
 from tests.fingerprint.edits.layout import LAYOUT
 

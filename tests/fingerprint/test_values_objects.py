@@ -151,7 +151,17 @@ def test_enum_members_differ_by_class_and_name_and_aliases_agree():
 
 
 def test_classes_functions_and_partials_are_values():
-    values = [Box, Data, int, f, g, functools.partial(f), functools.partial(f, 1), functools.partial(f, x=1), Box(1).__init__]
+    values = [
+        Box,
+        Data,
+        int,
+        f,
+        g,
+        functools.partial(f),
+        functools.partial(f, 1),
+        functools.partial(f, x=1),
+        Box(1).__init__,
+    ]
     assert len({identify(value) for value in values}) == len(values)
     assert identify(functools.partial(f, 1)) == identify(functools.partial(f, 1))
 

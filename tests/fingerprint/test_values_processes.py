@@ -65,9 +65,7 @@ def test_thirty_types_have_one_identity_in_twenty_interpreters_with_random_hash_
     seeds = random.sample(range(2**32), len(INTERPRETERS))
 
     with ThreadPoolExecutor(2) as pool:
-        found = list(
-            pool.map(identities_in_a_fresh_interpreter, INTERPRETERS, [folder] * len(INTERPRETERS), seeds)
-        )
+        found = list(pool.map(identities_in_a_fresh_interpreter, INTERPRETERS, [folder] * len(INTERPRETERS), seeds))
 
     assert len(found) == 20
     assert len(found[0]) >= 30

@@ -169,13 +169,17 @@ def test_a_run_whose_process_was_killed_is_found_and_marked(store):
     assert get_run(store, run_id).status is Status.INTERRUPTED
 
 
-def test_locks_of_owners_that_are_gone_are_removed_and_of_living_ones_are_not(store):
-    alive = store.owner
-    (store.path / "owners" / "gone.lock").write_text("{}")
+def test_old_locks_of_owners_that_are_gone_are_removed_and_of_living_ones_are_not(store):
+    living = store.path / "owners" / f"{store.owner.name}.lock"
+    gone, young = (store.path / "owners" / f"{name}.lock" for name in ("gone", "young"))
+    gone.write_text("{}")
+    young.write_text("{}")
+    for path in (gone, living):
+        os.utime(path, (time.time() - 600, time.time() - 600))
 
     assert repair(store) == ["1 stale files removed"]
 
-    assert [path.stem for path in (store.path / "owners").iterdir()] == [alive.name]
+    assert set((store.path / "owners").iterdir()) == {living, young}
 
 
 def test_a_missing_log_is_a_warning(store):

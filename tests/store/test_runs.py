@@ -1,6 +1,7 @@
 """Runs, step runs, results and logs: written by their owner alone, read by everybody at any time."""
 
 import multiprocessing
+import os
 import signal
 import subprocess
 import sys
@@ -545,6 +546,18 @@ class TestOwners:
 
         assert not is_alive(store.path, owner.name)
         assert not is_alive(store.path, "never-was")
+
+    def test_a_new_owner_clears_away_the_locks_of_dead_ones(self, store):
+        gone = store.path / "owners" / "gone.lock"
+        gone.write_text("{}")
+        os.utime(gone, (0, 0))
+
+        living = [OwnerLock(store.path), OwnerLock(store.path)]
+
+        assert not gone.exists()
+        assert all(is_alive(store.path, owner.name) for owner in living)
+        for owner in living:
+            owner.release()
 
     def test_a_run_of_a_killed_process_becomes_interrupted(self, store, other_owner):
         run = get_run(store, other_owner.run_id)

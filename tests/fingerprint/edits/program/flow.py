@@ -247,9 +247,9 @@ def syntax(x, j=0):
     if (n := len(parts)) > 35:
         parts = parts[1:36]
     try:
-        value = {"key": x[n], **{"other": 37}, x: 1}
+        value = {"key": x[n], "other": 37, x: 1}
     except (KeyError, IndexError):
-        value = (1000, 0x10, 'single', "dou" "ble")
+        value = (1000, 0x10, "single", "double")
     return text, value, lambda y: y + 38, not j, "constant"
 
 

@@ -1,2 +1,4 @@
 from . import constants
 from .inner import later as late
+
+__all__ = ["constants", "late"]

@@ -1,1 +1,3 @@
 from .sales import discount
+
+__all__ = ["discount"]
