@@ -143,7 +143,13 @@ def measure_array(repeats: int, megabytes: int = 200) -> None:
         Path(os.environ["PIPELITE_WORKSPACE"], "artifacts").mkdir()
     ratio = statistics.median(a / b for a, b in zip(ours, bare, strict=True))
     numpy = f"np.save+mmap {statistics.median(bare) * 1e3:.0f} ms"
-    show(f"{megabytes} MB array to the next step", f"{statistics.median(ours) * 1e3:.0f} ms", numpy, f"{ratio:.2f}", "<= 1.4")
+    show(
+        f"{megabytes} MB array to the next step",
+        f"{statistics.median(ours) * 1e3:.0f} ms",
+        numpy,
+        f"{ratio:.2f}",
+        "<= 1.4",
+    )
     pool.shutdown()
 
 

@@ -86,7 +86,11 @@ def split_command(part: str) -> tuple[str, str]:
 
 def run(command: list[str] | str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run as a new user would: this environment's commands first on PATH, no terminal, a workspace in the folder."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PIPELITE", "COV_"))}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("PIPELITE") and name not in ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
+    }
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     environment["COLUMNS"] = "100"
     return subprocess.run(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pipelite.api.artifact import Artifact
-from pipelite.api.pipeline import Pipeline, PlannedStep, pipeline
-from pipelite.api.run import Run, StepRun
+from pipelite.api.pipelines import Pipeline, PlannedStep, pipeline
+from pipelite.api.runs import Run, StepRun
 from pipelite.api.targets import find_pipeline
 from pipelite.api.workspace import Workspace
 

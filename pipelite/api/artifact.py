@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ class Artifact:
         else:
             copy = _copy(self.path, target, self._name if self._ref.kind not in ("file", "folder") else None)
         if show_progress:
-            print(f"{self._name}: {copy}")
+            sys.stderr.write(f"{self._name}: {copy}\n")
         return copy
 
     def __repr__(self) -> str:

@@ -16,7 +16,7 @@ from pipelite.records import RunRecord
 from pipelite.store import Store, get_run, get_run_sources, get_source
 
 if TYPE_CHECKING:
-    from pipelite.api.run import Run
+    from pipelite.api.runs import Run
 
 #: How the child tells the id of the run it made.
 _ID_FILE = "run-id"
@@ -24,7 +24,7 @@ _ID_FILE = "run-id"
 
 def rerun(store: Store, record: RunRecord) -> Run:
     """Run again in a fresh process that imports the kept source, in the folder where the first run was started."""
-    from pipelite.api.run import Run
+    from pipelite.api.runs import Run
 
     if record.target is None:
         raise PipeliteError(
@@ -57,8 +57,8 @@ def _write_sources(store: Store, record: RunRecord, folder: Path) -> None:
 
 def main(run_id: str, folder: str) -> int:
     """In the child: import the kept source and run."""
-    from pipelite.api.pipeline import Pipeline
-    from pipelite.api.run import Run
+    from pipelite.api.pipelines import Pipeline
+    from pipelite.api.runs import Run
     from pipelite.api.workspace import open_store
 
     source = Path(folder, "source")
@@ -93,5 +93,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main(*sys.argv[1:]))
     except PipeliteError as exc:
-        print(exc, file=sys.stderr)
+        sys.stderr.write(f"{exc}\n")
         sys.exit(exc.exit_code)

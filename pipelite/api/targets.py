@@ -6,12 +6,13 @@ import importlib
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from pipelite.api.pipeline import Pipeline
+from pipelite.api.pipelines import Pipeline
 from pipelite.errors import NotFoundError, PipeliteError
 
 
-def find_pipeline(target: str) -> Pipeline:
+def find_pipeline(target: str) -> Pipeline[..., Any]:
     """The pipeline under "FILE_OR_MODULE:PIPELINE"; without a name the only one there.
 
     Its module is imported under the name it has for everybody else: results are shared between `python flow.py`,
@@ -41,7 +42,7 @@ def find_pipeline(target: str) -> Pipeline:
     raise NotFoundError(f"{place} has several pipelines: say which, as {place}:{next(iter(found))}; {_list(found)}")
 
 
-def _list(found: dict[str, Pipeline]) -> str:
+def _list(found: dict[str, Pipeline[..., Any]]) -> str:
     return f"it has {', '.join(sorted(found))}" if found else "it has none at all"
 
 

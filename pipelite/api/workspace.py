@@ -12,7 +12,7 @@ from pipelite.records import Status
 from pipelite.store import Store, close_dead_runs, find_workspace, get_run, list_runs
 
 if TYPE_CHECKING:
-    from pipelite.api.run import Run
+    from pipelite.api.runs import Run
 
 _stores: dict[Path, tuple[Store, int]] = {}
 _lock = threading.Lock()
@@ -82,7 +82,7 @@ class Workspace:
         limit: int | None = 50,
     ) -> list[Run]:
         """Runs that match everything given, the newest first."""
-        from pipelite.api.run import Run
+        from pipelite.api.runs import Run
 
         records = list_runs(
             self._store,
@@ -102,7 +102,7 @@ class Workspace:
         NotFoundError
             If there is none, or several.
         """
-        from pipelite.api.run import Run
+        from pipelite.api.runs import Run
 
         return Run(self._store, get_run(self._store, id).id)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 
 class OutputFile:
@@ -62,20 +63,19 @@ def silence() -> None:
 
 def attach_streams() -> None:
     """Give Python line-buffered streams on descriptors 1 and 2, which never fail on a character."""
-    sys.stdout = _open_stream(1)
-    sys.stderr = _open_stream(2)
-    sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr  # type: ignore[misc]
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
+        stream = _open_stream(descriptor)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
 
 
 def _open_stream(descriptor: int) -> TextIO:
-    return open(  # noqa: SIM115 - lives as long as the process
-        descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
-    )
+    return open(descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
-def _find_c_flush():  # type: ignore[no-untyped-def]
+def _find_c_flush() -> Callable[[None], Any]:
     """The C library's fflush: printf to a file is held back until then."""
     try:
         return ctypes.CDLL(None).fflush
     except (OSError, AttributeError, TypeError):
-        return lambda stream: 0
+        return lambda stream: None

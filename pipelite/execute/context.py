@@ -51,7 +51,7 @@ class StepContext:
 
     @property
     def id(self) -> str | None:
-        """"RUN/STEP"; None outside of a run."""
+        """ "RUN/STEP"; None outside of a run."""
         return None if self._run_id is None else f"{self._run_id}/{self._step}"
 
     @property
@@ -83,7 +83,7 @@ class StepContext:
                 self._scratch = Path(tempfile.mkdtemp(dir=self._scratch_root, prefix="scratch-"))
         return self._scratch
 
-    def log(self, name: str, value: float | str | bool, step: int | None = None) -> None:
+    def log(self, name: str, value: float | str, step: int | None = None) -> None:
         """Log a number (or a short text) under a name; `step` is its place in a series, such as the epoch."""
         self._append("scalar", name, _plain(value, name), step)
 
@@ -128,14 +128,14 @@ class StepContext:
             self._sink.append({"position": self._position, "kind": "tag", "name": str(name), "value": str(value)})
 
     def _append(self, kind: str, name: str, value: Any, step: int | None = None) -> None:
-        if not isinstance(name, str) or not name:
-            raise TypeError(f"the name of what is logged is a text, not {name!r}")
+        if not name:
+            raise ValueError(f"what is logged as a {kind} needs a name")
         if self._sink is not None:
             self._sink.append(
                 {
                     "position": self._position,
                     "kind": kind,
-                    "name": name,
+                    "name": str(name),
                     "step": None if step is None else int(step),
                     "value": value,
                     "at": datetime.now(UTC).isoformat(timespec="microseconds"),

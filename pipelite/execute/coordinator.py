@@ -262,7 +262,7 @@ class Coordinator:
         learn_durations(batch, returned)
         outcomes = {outcome.position: outcome for outcome in returned.outcomes}
         if any(outcome.spool_end for outcome in returned.outcomes):
-            self._recorder.read_grown_spools([returned.spool_file], self.states)  # type: ignore[arg-type]
+            self._recorder.read_grown_spools([returned.spool_file], self.states)
         for state in batch:
             outcome = outcomes.get(state.node.position)
             if outcome is None:
@@ -303,7 +303,7 @@ class Coordinator:
         if reusable:
             self._recorder.add_result(state, outcome)
         self._finish(state, outcome.duration_s, reason)
-        self._serve_followers(state, reusable, outcome.returned_none)
+        self._serve_followers(state, reusable=reusable, returned_none=outcome.returned_none)
 
     def _reason(self, state: NodeRun) -> str | None:
         return state.decision.reason if state.decision is not None else None
@@ -315,7 +315,7 @@ class Coordinator:
         self._recorder.add_reused(state, result.step_run_id, now)
         self._finish(state, 0.0, None)
 
-    def _serve_followers(self, state: NodeRun, reusable: bool, returned_none: bool) -> None:
+    def _serve_followers(self, state: NodeRun, *, reusable: bool, returned_none: bool) -> None:
         if state.key is not None and self._in_flight.get(state.key) is state:
             del self._in_flight[state.key]
         followers, state.followers = state.followers, None
@@ -405,7 +405,7 @@ class Coordinator:
         mark = lease.read_mark()
         at = mark.position if mark is not None else -1
         guilty = next((state for state in batch if state.node.position == at), batch[0])
-        self._recorder.read_grown_spools([f"{lease.name}.jsonl"], self.states)  # type: ignore[arg-type]
+        self._recorder.read_grown_spools([f"{lease.name}.jsonl"], self.states)
         why = lease.doomed.pop(guilty.node.position, None)
         peak = lease.memory_seen
         failure = Failure(
@@ -460,15 +460,15 @@ class Coordinator:
         mark = lease.read_mark()
         if mark is None:
             return
-        self._recorder.read_grown_spools([f"{lease.name}.jsonl"], self.states)  # type: ignore[arg-type]
+        self._recorder.read_grown_spools([f"{lease.name}.jsonl"], self.states)
         state = self.states[mark.position] if mark.position < len(self.states) else None
         if state is None or all(state not in batch for batch in lease.batches):
             return
-        if lease.seen is not None and lease.seen.count == mark.count:
+        if lease.seen is not None and lease.seen.number == mark.number:
             # It has been at the same step for two looks: that is worth a record of its own.
             log_file = f"{lease.name}.log"
-            if lease.recorded != mark.count:
-                lease.recorded = mark.count
+            if lease.recorded != mark.number:
+                lease.recorded = mark.number
                 self.progress.running[state.node.name] = mark.started_at
                 state.status = Status.RUNNING
                 self._recorder.add_running(state, mark.started_at, log_file, mark.log_start)
@@ -563,5 +563,3 @@ def _resident_bytes(pid: int) -> int | None:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
         return None
-
-

@@ -64,7 +64,7 @@ class Lease:
                 return None
             self._mark, self._mark_pid = MarkFile(path), self.process.pid
         mark = self._mark.get()
-        return mark if mark.count else None
+        return mark if mark.number else None
 
     def close(self) -> None:
         if self._mark is not None:

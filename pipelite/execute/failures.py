@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import traceback
 from types import TracebackType
 
@@ -21,7 +20,9 @@ def describe_exception(error: BaseException, *, skip_files: tuple[str, ...] = ()
     trace = _skip_outer_frames(error.__traceback__, skip_files)
     if trace is None and isinstance(error, PipeliteError) and error.__cause__ is None:
         # One of our own sentences, which no frame of the user's led to: a traceback would only hide it.
-        return Failure(type_name=type(error).__qualname__, message=str(error), traceback="", pickled=_pickle_checked(error))
+        return Failure(
+            type_name=type(error).__qualname__, message=str(error), traceback="", pickled=_pickle_checked(error)
+        )
     try:
         text = "".join(traceback.format_exception(type(error), error, trace))
     except Exception as broken:  # an exception whose own __str__ or __cause__ raises

@@ -41,6 +41,6 @@ def _punch(path: Path, offset: int, length: int) -> bool:
     fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
     descriptor = os.open(path, os.O_WRONLY)
     try:
-        return fallocate(descriptor, _FALLOC_FL_KEEP_SIZE | _FALLOC_FL_PUNCH_HOLE, offset, length) == 0
+        return bool(fallocate(descriptor, _FALLOC_FL_KEEP_SIZE | _FALLOC_FL_PUNCH_HOLE, offset, length) == 0)
     finally:
         os.close(descriptor)

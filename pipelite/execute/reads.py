@@ -48,7 +48,7 @@ class ReadRecorder:
         # Called for every audited event of the process: leave at once in all cases but one.
         if event != "open" or self._opened is None:
             return
-        path, mode, flags = arguments
+        path, _, flags = arguments
         # An integer is a descriptor that is open already; the import system opens code without flags.
         if isinstance(path, int) or not flags:
             return

@@ -85,7 +85,16 @@ class Recorder:
 
     def add_artifact(self, ref: ArtifactRef) -> None:
         if ref.inline is None:
-            row = (ref.digest, ref.kind, ref.path, ref.size_bytes, ref.mtime_ns, ref.file_digest, ref.type_name, now_text())
+            row = (
+                ref.digest,
+                ref.kind,
+                ref.path,
+                ref.size_bytes,
+                ref.mtime_ns,
+                ref.file_digest,
+                ref.type_name,
+                now_text(),
+            )
             self._artifacts[row[:2]] = row
 
     def read_spool(self, name: str, states: list[NodeRun]) -> None:

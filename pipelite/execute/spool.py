@@ -66,7 +66,7 @@ class Mark(NamedTuple):
     """Which step a worker is at."""
 
     #: Number of marks set so far: tells whether anything happened since the last look.
-    count: int
+    number: int
     position: int
     attempt: int
     log_start: int

@@ -137,7 +137,8 @@ class Worker:
             scratch_root=Path(setup.root, "tmp"),
         )
         failure = None
-        outputs, form, artifacts, returned_none = "{}", "value", (), False
+        outputs, form, returned_none = "{}", "value", False
+        artifacts: tuple[tuple[Any, ...], ...] = ()
         reads: tuple[tuple[str, str], ...] = ()
         context.enter(here)
         children_cpu = _children_cpu()

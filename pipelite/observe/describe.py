@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pipelite.observe.counts import count_statuses
+from pipelite.observe.counts import count_statuses, describe_counts
 from pipelite.observe.figures import format_duration, format_size, format_time
 from pipelite.observe.groups import group_fan_outs
 from pipelite.observe.outputs import VALUE_WIDTH, describe_outputs, summarize_artifact, summarize_outputs
@@ -93,7 +94,7 @@ def _describe_head(store: Store, run: RunRecord, step_runs: Sequence[StepRunReco
         ("run", run.id),
         ("pipeline", run.pipeline + (f" ({run.target})" if run.target else "")),
         ("experiment", run.experiment if run.experiment != run.pipeline else ""),
-        ("status", f"{run.status.value}{took}, {count_statuses(each.status for each in step_runs)}"),
+        ("status", f"{run.status.value}{took}, {_count_steps(run, step_runs)}"),
         ("started", format_time(run.started_at)),
         ("parameters", ", ".join(f"{name}={_value(value)}" for name, value in run.parameters.items())),
         ("tags", ", ".join(f"{name}={value}" for name, value in run.tags.items())),
@@ -102,6 +103,12 @@ def _describe_head(store: Store, run: RunRecord, step_runs: Sequence[StepRunReco
     ]
     lines += [(f"output {name}", text) for name, text in describe_outputs(store, run, step_runs)]
     return format_table(("", ""), [line for line in lines if line[1]])
+
+
+def _count_steps(run: RunRecord, step_runs: Sequence[StepRunRecord]) -> str:
+    # Steps that wait have no record yet.
+    total = max(len(step_runs), int(run.options.get("steps") or 0))
+    return describe_counts(Counter(each.status for each in step_runs), total)
 
 
 def _describe_steps(

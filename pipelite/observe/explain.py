@@ -38,6 +38,13 @@ _VERBS = {
     Status.REUSED: "reused",
 }
 
+_ENDINGS = {
+    Status.FAILED: "failed",
+    Status.SKIPPED: "was skipped",
+    Status.CANCELED: "was canceled",
+    Status.INTERRUPTED: "was interrupted",
+}
+
 
 @attrs.frozen(kw_only=True)
 class Explanation:
@@ -173,7 +180,7 @@ def _why_equal_is_computed(previous: StepRunRecord) -> str:
     """Why the result of an equal step run was not there to be taken."""
     run = f"run {previous.run_id}"
     if previous.status not in (Status.COMPLETED, Status.REUSED):
-        return f"nothing changed, but in {run} it was {previous.status.value} and left no result"
+        return f"nothing changed, but in {run} it {_ENDINGS.get(previous.status, 'did not end')} and left no result"
     if previous.reason and previous.reason.startswith(_NOT_REUSABLE):
         return f"nothing changed, but its result in {run} is {previous.reason}"
     result = previous.outputs.get(RESULT)

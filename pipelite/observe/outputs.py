@@ -74,8 +74,19 @@ def _summarize(store: Store, place: Mapping[str, Any], by_name: Mapping[str, Ste
     if step_run is None or not step_run.outputs:
         return None
     summary = _summarize_output(store, step_run, place.get("output"))
-    path = "".join(f"[{part!r}]" for part in place.get("path") or ())
-    return {"item": path, "of": summary} if path else summary
+    path = place.get("path") or []
+    return _look_up(summary, path) if path else summary
+
+
+def _look_up(summary: dict[str, Any], path: Sequence[Any]) -> dict[str, Any]:
+    """The item of a small plain value; of a stored one, which is not loaded here, only where it is."""
+    try:
+        value = summary["value"]
+        for part in path:
+            value = value[part]
+    except (LookupError, TypeError):
+        return {"item": "".join(f"[{part!r}]" for part in path), "of": summary}
+    return {"value": value}
 
 
 def _summarize_output(store: Store, step_run: StepRunRecord, name: str | None) -> Any:

@@ -157,7 +157,7 @@ class ProgressDisplay:
             warning = f" ({one_line(reason)})" if reason and reason.startswith("not reusable") else ""
             return f"{head} in {format_duration(seconds)}{warning}"
         if status is Status.FAILED and reason:
-            return f"{head}: " + "\n".join(_first_lines(reason))
+            return f"{head}: " + "\n    ".join(_first_lines(reason))
         if status is Status.SKIPPED and reason:
             return f"{head}: {one_line(reason)}"
         return head

@@ -50,7 +50,7 @@ def decide(
         return Decision(None, NEVER_CACHED)
     reason = None
     for result in stored:
-        obstacle = _find_obstacle(result, cache, now, is_intact, changed_read)
+        obstacle = _find_obstacle(result, cache=cache, now=now, is_intact=is_intact, changed_read=changed_read)
         if obstacle is None:
             return Decision(result)
         reason = reason or obstacle
@@ -59,6 +59,7 @@ def decide(
 
 def _find_obstacle(
     result: StoredResult,
+    *,
     cache: bool | timedelta | None,
     now: datetime,
     is_intact: Callable[[ArtifactRef], bool],

@@ -85,7 +85,7 @@ class Planner:
         """The code fingerprints of all steps of the graph."""
         return {code.fingerprint.digest: code.fingerprint for code in self._codes.values()}.values()
 
-    def code_of(self, step: Step) -> StepCode:
+    def code_of(self, step: Step[..., Any]) -> StepCode:
         return self._codes[id(step)]
 
     def plan(self, states: Sequence[PlannedNode]) -> None:
@@ -165,7 +165,7 @@ class Planner:
     def _regenerates(self, state: PlannedNode) -> bool:
         return self._regenerate or state.node.step.options.regenerate_outputs
 
-    def _look_at(self, step: Step) -> StepCode:
+    def _look_at(self, step: Step[..., Any]) -> StepCode:
         options = step.options
         try:
             fingerprint = self.fingerprinter.code(
@@ -291,5 +291,3 @@ def _origin(handle: Output) -> str:
 
 def _format_path(path: tuple[Any, ...]) -> str:
     return "".join(f"[{part!r}]" for part in path)
-
-

@@ -12,7 +12,6 @@ from pathlib import Path
 from pipelite.errors import WorkspaceError
 from pipelite.store.locks import FileLock, is_locked
 
-
 #: A lock file younger than this may be about to be locked by the process that has just made it.
 _YOUNG_S = 60.0
 

@@ -82,7 +82,7 @@ def test_the_exception_arrives_with_its_traceback(workspace):
 
     text = str(caught.value)
     assert "step 'fail' failed: ValueError: bad data" in text
-    assert 'raise ValueError(message)' in text
+    assert "raise ValueError(message)" in text
     assert "pipelite runs logs" in text
     assert isinstance(caught.value.__cause__, ValueError)
     assert caught.value.step == "fail"

@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 
 from pipelite import Workspace, current_run, pipeline, step
-from pipelite.errors import FingerprintError, NotFoundError, ParameterError, SerializationError, StepFailed, UnhashableError
+from pipelite.errors import (
+    FingerprintError,
+    NotFoundError,
+    ParameterError,
+    SerializationError,
+    StepFailed,
+    UnhashableError,
+)
 
 
 @step

@@ -2,7 +2,7 @@
 
 import collections
 import copy
-import datetime
+import datetime as dt
 import decimal
 import fractions
 import pickle
@@ -79,15 +79,15 @@ LOOKALIKES = [
     ["int:1"],
     "5:int:1",
     ...,
-    datetime.date(2026, 1, 1),
-    datetime.datetime(2026, 1, 1),
-    datetime.datetime(2026, 1, 1, fold=1),
-    datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
-    datetime.datetime(2026, 1, 1, tzinfo=zoneinfo.ZoneInfo("UTC")),
+    dt.date(2026, 1, 1),
+    dt.datetime.fromisoformat("2026-01-01"),
+    dt.datetime.fromisoformat("2026-01-01").replace(fold=1),
+    dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+    dt.datetime(2026, 1, 1, tzinfo=zoneinfo.ZoneInfo("UTC")),
     "2026-01-01",
-    datetime.timedelta(days=1),
-    datetime.timedelta(seconds=1),
-    datetime.time(1),
+    dt.timedelta(days=1),
+    dt.timedelta(seconds=1),
+    dt.time(1),
     float("nan"),
     float("inf"),
     10**18,

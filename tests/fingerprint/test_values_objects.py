@@ -75,7 +75,7 @@ class Cached:
 
 class Color(enum.Enum):
     RED = 1
-    ROSE = 1
+    ROSE = 1  # noqa: PIE796
     BLUE = 2
 
 
@@ -167,7 +167,7 @@ def test_classes_functions_and_partials_are_values():
 
 
 def test_a_function_needs_the_fingerprint_of_its_code():
-    with pytest.raises(UnhashableError, match="'function'.*`def`"):
+    with pytest.raises(UnhashableError, match=r"'function'.*`def`"):
         identify_value(f, own_class=qualified_name)
 
 

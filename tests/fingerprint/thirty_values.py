@@ -2,7 +2,7 @@
 
 import collections
 import dataclasses
-import datetime
+import datetime as dt
 import decimal
 import enum
 import fractions
@@ -102,8 +102,8 @@ def make_values():
         "decimal": decimal.Decimal("1.10"),
         "fraction": fractions.Fraction(1, 3),
         "uuid": uuid.UUID(int=5),
-        "datetime": datetime.datetime(2026, 3, 1, 12, tzinfo=datetime.UTC),
-        "date and time": [datetime.date(2026, 3, 1), datetime.time(3, 4), datetime.timedelta(days=2, microseconds=1)],
+        "datetime": dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC),
+        "date and time": [dt.date(2026, 3, 1), dt.time(3, 4), dt.timedelta(days=2, microseconds=1)],
         "zone": zoneinfo.ZoneInfo("Europe/Berlin"),
         "enum": [Color.RED, Color.BLUE, Access.READ | Access.WRITE],
         "named tuple": Pair(1, WORDS),

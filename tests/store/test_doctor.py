@@ -11,7 +11,7 @@ from contextlib import closing
 import pytest
 
 from pipelite.records import RESULT, Status
-from pipelite.store import RunWriter, Store, create_run, encode_outputs, get_run, now_text, step_run_id
+from pipelite.store import RunWriter, Store, create_run, encode_outputs, get_run, now_text, size_text, step_run_id
 from pipelite.store.doctor import Level, _examine_sqlite, examine, iter_damaged, repair
 from pipelite.store.schema import STEP_RUN_COLUMNS
 
@@ -94,6 +94,21 @@ def test_a_sound_workspace_has_no_findings_but_an_old_sqlite(store):
 )
 def test_an_sqlite_that_can_damage_files_is_a_warning(version, level):
     assert _examine_sqlite(version).level is level
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "text"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1000, "1.0 KB"),
+        (999_960, "1.0 MB"),
+        (1_234_000_000, "1.2 GB"),
+        (5_000_000_000_000, "5.0 TB"),
+    ],
+)
+def test_sizes_are_given_in_the_unit_that_suits(n_bytes, text):
+    assert size_text(n_bytes) == text
 
 
 def test_a_missing_artifact_is_found_and_what_needs_it_is_computed_again(store):

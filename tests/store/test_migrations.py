@@ -12,6 +12,8 @@ import pytest
 from pipelite.errors import WorkspaceBusyError, WorkspaceError
 from pipelite.store import Store
 from pipelite.store import migrations as migrations_module
+from pipelite.store.database import Database
+from pipelite.store.locks import FileLock
 from pipelite.store.schema import CURRENT, Migration
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -173,3 +175,14 @@ def test_eight_processes_that_open_an_old_workspace_at_once_migrate_it_once(old)
     with Store.open(old, schema=second_schema()) as store:
         assert store.database.read("SELECT count(*) FROM _sqlite_migrations")[0][0] == 1
         assert store.database.read("PRAGMA integrity_check")[0][0] == "ok"
+
+
+def test_who_comes_during_a_migration_waits_and_is_told_why_if_it_takes_too_long(old):
+    lock = FileLock(old / "pipelite.db.lock")
+    assert lock.acquire(exclusive=True)
+
+    with pytest.raises(WorkspaceBusyError, match="is being changed to a newer schema by another process; try again"):
+        Database(old / "pipelite.db", busy_timeout_s=0.05)
+
+    lock.release()
+    Database(old / "pipelite.db").close()

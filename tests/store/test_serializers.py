@@ -155,7 +155,7 @@ def test_a_serializer_that_is_not_registered_here_is_named(tmp_path, registered,
     ref = put(store, Temperature(31))
     monkeypatch.setattr(serializers, "_registered", {})
 
-    with pytest.raises(ArtifactError, match="'temperature'.*not registered"):
+    with pytest.raises(ArtifactError, match=r"'temperature'.*not registered"):
         store.load(ref)
 
 

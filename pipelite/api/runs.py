@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 import time
 import warnings
@@ -34,7 +35,7 @@ from pipelite.store import (
 )
 
 if TYPE_CHECKING:
-    from pipelite.api.pipeline import Pipeline
+    from pipelite.api.pipelines import Pipeline
 
 #: Seconds between two looks at a run of another process.
 _POLL_S = 0.2
@@ -202,9 +203,10 @@ class Run:
 
     def show(self) -> None:
         """Print the run and its steps."""
-        print(self)
+        sys.stdout.write(f"{self}\n")
         for name, step in self.steps.items():
-            print(f"  {name:<30} {step.status:<10} {'' if step.duration_s is None else f'{step.duration_s:.2f} s'}")
+            took = "" if step.duration_s is None else f"{step.duration_s:.2f} s"
+            sys.stdout.write(f"  {name:<30} {step.status:<10} {took}\n")
 
     def _step_run(self, name: str) -> StepRun:
         return StepRun(self._store, get_step_run(self._store, self._id, name))
@@ -605,7 +607,9 @@ def _packages_of(codes: list[Any]) -> dict[str, str]:
 
 
 def _advice(run_id: str, step: str | None) -> str:
-    logs = f"`pipelite runs logs {run_id} {step}` shows what it printed" if step else f"see `pipelite runs show {run_id}`"
+    logs = (
+        f"`pipelite runs logs {run_id} {step}` shows what it printed" if step else f"see `pipelite runs show {run_id}`"
+    )
     return f"{logs}; after a fix, run the pipeline again: what had finished is reused."
 
 

@@ -17,7 +17,7 @@ from pipelite.fingerprint import main_name, module_name
 from pipelite.records import Status
 
 if TYPE_CHECKING:
-    from pipelite.api.run import Run
+    from pipelite.api.runs import Run
     from pipelite.define import ParameterSpec
 
 P = ParamSpec("P")
@@ -123,7 +123,7 @@ class Pipeline(Generic[P, R]):
 
     @property
     def target(self) -> str | None:
-        """"module:qualname" where it can be imported again; None for one of a notebook or inside of a function."""
+        """ "module:qualname" where it can be imported again; None for one of a notebook or inside of a function."""
         module = getattr(self.func, "__module__", None)
         qualname = getattr(self.func, "__qualname__", "<")
         if not module or "<" in qualname or (module == "__main__" and main_name() is None):
@@ -140,7 +140,7 @@ class Pipeline(Generic[P, R]):
         )
 
     def _start(self, parameters: Mapping[str, Any], *, shows_progress: bool, rerun_of: str | None = None) -> Run:
-        from pipelite.api.run import start_run
+        from pipelite.api.runs import start_run
 
         stop_if_importing_script()
         if is_tracing():
@@ -245,8 +245,7 @@ _OPTION_CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "tags": (
         "a mapping of text to text",
         lambda value: (
-            isinstance(value, Mapping)
-            and all(isinstance(part, str) for pair in value.items() for part in pair)
+            isinstance(value, Mapping) and all(isinstance(part, str) for pair in value.items() for part in pair)
         ),
     ),
     "on_success": ("a function of the run", lambda value: value is None or callable(value)),
@@ -255,4 +254,3 @@ _OPTION_CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "regenerate_outputs": ("True or False", lambda value: isinstance(value, bool)),
     "quiet": ("True or False", lambda value: isinstance(value, bool)),
 }
-
