@@ -233,6 +233,8 @@ class Run:
             except KeyboardInterrupt:
                 interrupts += 1
                 if interrupts == 1:
+                    _exit_with_130_if_uncaught()
+                    sys.stderr.write("canceling: running steps finish; Ctrl-C again ends them at once\n")
                     execution.coordinator.drain()
                 else:
                     execution.coordinator.stop()
@@ -420,7 +422,8 @@ class _Execution:
         self.coordinator = coordinator
         self._record = record
         self._error: BaseException | None = None
-        self._thread: threading.Thread
+        # Not `Thread.join`: one that Ctrl-C interrupted may take a living thread for an ended one.
+        self._ended = threading.Event()
 
     def start(self, body: Any) -> None:
         def run() -> None:
@@ -428,16 +431,17 @@ class _Execution:
                 body()
             except BaseException as exc:
                 self._error = exc
+            finally:
+                self._ended.set()
 
         # Not a daemon: the interpreter waits for it at exit.
-        self._thread = threading.Thread(target=run, name=f"pipelite-run-{self._record.id}")
-        self._thread.start()
+        threading.Thread(target=run, name=f"pipelite-run-{self._record.id}").start()
 
     def join(self, timeout: float | None) -> None:
-        self._thread.join(timeout)
+        self._ended.wait(timeout)
 
     def is_alive(self) -> bool:
-        return self._thread.is_alive()
+        return not self._ended.is_set()
 
     def raise_error(self) -> None:
         """Pass on what went wrong with the run itself, not with a step of it."""
@@ -457,6 +461,21 @@ class _Execution:
         )
         error.__cause__ = load_exception(failure)
         return error
+
+
+def _exit_with_130_if_uncaught() -> None:
+    """Make a script that does not catch the `RunCanceled` of its Ctrl-C end as interrupted programs do."""
+    show_others = sys.excepthook
+
+    def show(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        if not isinstance(error, RunCanceled):
+            show_others(kind, error, trace)
+            return
+        sys.stderr.write(f"{error}\n")
+        # What an exception hook exits with is what the interpreter exits with.
+        raise SystemExit(RunCanceled.exit_code)
+
+    sys.excepthook = show
 
 
 def start_run(

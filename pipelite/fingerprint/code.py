@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import builtins
 import os
+import sys
 from collections.abc import Callable, Collection
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -24,11 +25,14 @@ from pipelite.fingerprint.describe import (
 from pipelite.fingerprint.files import FileCache, identify_path
 from pipelite.fingerprint.items import Binary, Folder, Foreign, Item, Live, Static, Target
 from pipelite.fingerprint.live import LiveObjects
-from pipelite.fingerprint.modules import distribution_of, is_own, qualified_name
+from pipelite.fingerprint.modules import distribution_of, main_name, qualified_name
 from pipelite.fingerprint.names import Resolver
 from pipelite.fingerprint.unloaded import OwnModule
 from pipelite.fingerprint.values import identify_value
 from pipelite.records import CodeFingerprint
+
+#: Frames for a walk through syntax that is nested too deeply for the usual limit.
+_DEEP = 50_000
 
 
 class Fingerprinter:
@@ -104,9 +108,10 @@ class Fingerprinter:
         return known
 
     def _compute_class(self, cls: type) -> str:
-        if is_own(cls.__module__):
+        reached = self._reach(())
+        if reached.is_own_class(cls):
             # The name counts too: pickle finds the class of a stored value by it.
-            return f"{cls.__qualname__} {self._reach(()).collect(cls, {}, {}, {})}"
+            return f"{cls.__qualname__} {reached.collect(cls, {}, {}, {})}"
         distribution = distribution_of(cls.__module__)
         return " ".join([qualified_name(cls), *(distribution or ())])
 
@@ -125,6 +130,7 @@ class Reached:
         self._files = files
         self._objects = LiveObjects(self._resolver, files)
         self._items: dict[Any, tuple[Target, Item]] = {}
+        self.is_own_class = self._objects.is_own_class
 
     def collect(self, root: Any, parts: dict[str, str], notes: dict[str, None], sources: dict[str, str]) -> str:
         """Digest of an object's code; fills in the parts, the remarks and the source files that belong to it."""
@@ -154,8 +160,20 @@ class Reached:
         known = self._items.get(key)
         if known is None:
             # The target is kept with it: an object that is gone could leave its id to another one.
-            known = self._items[key] = (target, self._describe(target))
+            known = self._items[key] = (target, self._describe_deeply(target))
         return known[1]
+
+    def _describe_deeply(self, target: Target) -> Item:
+        try:
+            return self._describe(target)
+        except RecursionError:
+            # A sum of a thousand terms is a tree a thousand levels deep; it compiles, so it has to be walked.
+            limit = sys.getrecursionlimit()
+            sys.setrecursionlimit(max(limit, _DEEP))
+            try:
+                return self._describe(target)
+            finally:
+                sys.setrecursionlimit(limit)
 
     def _describe(self, target: Target) -> Item:
         match target:
@@ -177,10 +195,25 @@ def _key(target: Target) -> Any:
     if not isinstance(target, Live):
         return target
     value = target.value
-    if isinstance(value, FunctionType | type | ModuleType) or type(value).__module__ != builtins.__name__:
+    if isinstance(value, FunctionType | type):
+        return _twin(value, qualified_name(value)) or id(value)
+    if isinstance(value, ModuleType):
         return id(value)
+    if type(value).__module__ != builtins.__name__ and not isinstance(value, PurePath):
+        return _twin(value, target.label) or id(value)
     # Small values are shared between names that have nothing to do with each other.
     return id(value), target.label
+
+
+def _twin(value: Any, label: str) -> tuple[str, str] | None:
+    """One key for both copies of what a script defines, if one of its modules imports the script's file again."""
+    name = main_name()
+    if name is None or sys.modules.get(name) is None or sys.modules[name] is sys.modules.get("__main__"):
+        return None
+    module, _, attribute = label.rpartition(".")
+    copies = [vars(sys.modules[copy]).get(attribute) for copy in ("__main__", name)]
+    same = module == name and any(copy is value for copy in copies)
+    return ("twin", label) if same else None
 
 
 def _note(item: Item, parts: dict[str, str], notes: dict[str, None], sources: dict[str, str]) -> None:

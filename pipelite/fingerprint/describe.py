@@ -10,7 +10,14 @@ from typing import Any
 from pipelite.fingerprint.digests import digest, identify
 from pipelite.fingerprint.files import FileCache, digest_file
 from pipelite.fingerprint.items import Binary, Folder, Foreign, Item, Live, Static
-from pipelite.fingerprint.modules import distribution_of, loaded_module, module_name, module_path, qualified_name
+from pipelite.fingerprint.modules import (
+    distribution_of,
+    is_own_path,
+    loaded_module,
+    module_name,
+    module_path,
+    qualified_name,
+)
 from pipelite.fingerprint.names import Resolver, StaticNames
 from pipelite.fingerprint.sources import SourceFile, find_class, find_function, load_source
 from pipelite.fingerprint.syntax import Text, Walk
@@ -145,7 +152,7 @@ def make_item(label: str, text: Text, *sources: SourceFile, notes: tuple[str, ..
 
 def load_sources(paths: dict[str, None]) -> tuple[SourceFile, ...]:
     """The files of modules that look-ups went through, with those of the packages around them."""
-    found = (load_source(path) for path in paths if path.endswith((".py", ".pyw")))
+    found = (load_source(path) for path in paths if path.endswith((".py", ".pyw")) and is_own_path(path))
     return tuple(source for source in found if source is not None)
 
 

@@ -44,14 +44,14 @@ def identify_path(path: Path, files: FileCache | None = None) -> str:
     name = os.path.basename(os.path.abspath(path))
     try:
         mode = os.stat(path).st_mode
+        if stat.S_ISREG(mode):
+            return file_identity(name, digest_file(path, files))
+        if stat.S_ISDIR(mode):
+            return folder_identity(name, digest_folder(path, files))
     except FileNotFoundError as exc:
         raise UnhashableError(f"the path {str(path)!r} does not exist{_seen_from(path)}; correct it") from exc
     except OSError as exc:
-        raise UnhashableError(f"the path {str(path)!r} cannot be read ({exc.strerror})") from exc
-    if stat.S_ISREG(mode):
-        return file_identity(name, digest_file(path, files))
-    if stat.S_ISDIR(mode):
-        return folder_identity(name, digest_folder(path, files))
+        raise UnhashableError(f"{exc.filename or str(path)!r} cannot be read ({exc.strerror})") from exc
     raise UnhashableError(f"{str(path)!r} is neither a file nor a folder, so it has no content that could be tracked")
 
 
@@ -72,6 +72,8 @@ def digest_file(path: str | Path, files: FileCache | None = None) -> str:
     ------
     FingerprintError
         If the file keeps changing while it is read.
+    OSError
+        If it is missing or cannot be read.
     """
     full = os.path.abspath(path)
     for _ in range(ATTEMPTS):
@@ -114,7 +116,9 @@ def _iter_below(
         name = os.fsencode(prefix + entry.name)
         try:
             status = entry.stat()
-        except FileNotFoundError:
+        except OSError:
+            if not entry.is_symlink():
+                raise
             yield name, b"link", os.fsencode(os.readlink(entry.path))
             continue
         if stat.S_ISREG(status.st_mode):

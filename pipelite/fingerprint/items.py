@@ -17,6 +17,8 @@ class Live:
     value: Any
     #: Where it was found, for people: "flow.RATE".
     label: str
+    #: Folder of the module that holds it: a path in a global is where it is from there.
+    home: str = ""
 
 
 @attrs.frozen

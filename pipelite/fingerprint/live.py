@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
+from pathlib import PurePath
 from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -22,6 +24,8 @@ from pipelite.fingerprint.files import FileCache
 from pipelite.fingerprint.items import Binary, Foreign, Item, Live, Target
 from pipelite.fingerprint.modules import find_spec, is_own_path, loaded_module, module_name, module_path, qualified_name
 from pipelite.fingerprint.names import LiveNames, Resolver
+from pipelite.fingerprint.rules import Walk as ValueWalk
+from pipelite.fingerprint.rules import rule_for, type_name
 from pipelite.fingerprint.sources import find_function, load_source
 from pipelite.fingerprint.syntax import Walk
 from pipelite.fingerprint.unloaded import OwnModule
@@ -43,8 +47,8 @@ _BY_TYPE = frozenset(
         "threading.Semaphore",
         "threading.Barrier",
         "_contextvars.ContextVar",
-        "warnings.catch_warnings",
         "_io.TextIOWrapper",
+        "os._Environ",
     }
 )
 
@@ -70,7 +74,7 @@ class LiveObjects:
         wrapped = self._wrapped(value, label)
         if wrapped is not None:
             return self._compound(value, label, wrapped)
-        return self._value(value, label)
+        return self._value(target)
 
     # Code
 
@@ -82,7 +86,10 @@ class LiveObjects:
         if self._resolver.track and self._resolver.is_own(module):
             return True
         path = func.__code__.co_filename
-        return self._resolver.is_own(module) if path.startswith("<") else is_own_path(path)
+        if not path.startswith("<"):
+            return is_own_path(path)
+        # Without a module of its own it came out of `exec`, and Python's own code does not.
+        return not module or self._resolver.is_own(module)
 
     def is_own_class(self, cls: type) -> bool:
         module: Any = cls.__module__
@@ -232,9 +239,12 @@ class LiveObjects:
 
     # Values
 
-    def _value(self, value: Any, label: str) -> Item:
-        if not _BY_TYPE.isdisjoint(f"{base.__module__}.{base.__qualname__}" for base in type(value).__mro__):
+    def _value(self, target: Live) -> Item:
+        value, label = target.value, target.label
+        if self._is_of_pipelite(value) or not _BY_TYPE.isdisjoint(map(type_name, type(value).__mro__)):
             return self._by_type(value, label, ())
+        if isinstance(value, PurePath):
+            return _path(value, target)
         try:
             identity, references = self._identify(value)
         except UnhashableError:
@@ -307,6 +317,19 @@ def get_cells(func: FunctionType) -> dict[str, Any]:
     return {name: cell.cell_contents for name, cell in pairs if _is_filled(cell)}
 
 
+def _path(value: PurePath, target: Live) -> Item:
+    """A path in a global counts as it is written: what a step reads from it is recorded when it reads.
+
+    One that was made from `__file__` counts from the folder of its module, so that a program may be moved.
+    """
+    text = value.as_posix()
+    project = os.path.dirname(os.path.dirname(target.home))
+    if value.is_absolute() and target.home and os.path.commonpath([project, value]) == project:
+        text = PurePath(os.path.relpath(value, target.home)).as_posix()
+    identity = identify("path", text)
+    return Item(label=f"constant {target.label}", identity=identity, shape=identity, is_value=True)
+
+
 def _is_filled(cell: CellType) -> bool:
     try:
         return cell.cell_contents is not cell
@@ -338,3 +361,9 @@ def _order(code: Any) -> tuple[str, str, int]:
 def _unnamed(walk: Walk, label: str | None = None) -> Item:
     text = walk.text()
     return Item(label=label, identity=text.named, shape=text.shape, references=text.references)
+
+
+@rule_for("functools._lru_cache_wrapper", "pipelite.define.step.Step")
+def _identify_wrapper(value: Any, walk: ValueWalk) -> str:
+    """What stands for a function inside a container counts as the function; pickle would store only its name."""
+    return walk(value.__wrapped__)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import builtins
+import functools
 import importlib.util
+import os
 import sys
 from collections.abc import Mapping
 from types import FunctionType, ModuleType
@@ -89,7 +91,7 @@ class Resolver:
                 self._touch(module)
                 if name in vars(module):
                     label = f"{module_name(module.__name__)}.{name}"
-                    return self.find_object(vars(module)[name], label)
+                    return self.find_object(vars(module)[name], label, vars(module).get("__file__"))
                 if self._has_module(module.__name__, name):
                     return self.find_module(f"{module.__name__}.{name}")
                 hook = vars(module).get("__getattr__")
@@ -103,16 +105,15 @@ class Resolver:
 
     def touch_origin(self, module: str, name: str) -> None:
         """Remember the file that a value was imported from: its text decided the value."""
-        path = module_path(module)
-        source = load_source(path) if path is not None and path.endswith(".py") else None
-        if source is not None:
-            self.find_member(OwnModule(module, source), name)
+        found = self.find_module(module)
+        if isinstance(found, OwnModule):
+            self.find_member(found, name)
 
-    def find_object(self, value: Any, label: str) -> Target:
-        """The target that a loaded object is."""
+    def find_object(self, value: Any, label: str, home: Any = None) -> Target:
+        """The target that a loaded object is; `home` is the file of the module that holds it."""
         if isinstance(value, ModuleType) and not self.is_own(value):
             return Foreign(value.__name__, value.__name__)
-        return Live(value, label)
+        return Live(value, label, os.path.dirname(os.path.abspath(home)) if isinstance(home, str) else "")
 
     def is_whole(self, target: Target) -> bool:
         return isinstance(target, OwnModule | Folder) or (
@@ -124,7 +125,7 @@ class Resolver:
             case Foreign(module=module):
                 return module.partition(".")[0] == "pipelite"
             case Live(value=value):
-                inner = getattr(value, "func", value)
+                inner = value.func if isinstance(value, functools.partial) else value
                 module = getattr(inner, "__module__", None) or type(value).__module__
                 return any(
                     isinstance(name, str) and name.partition(".")[0] == "pipelite"
@@ -194,7 +195,9 @@ class LiveNames(_Names):
 
     def find(self, name: str) -> Target | None:
         if name in self._cells:
-            return self._resolver.find_object(self._cells[name], f"{self._owner}.{name}")
+            return self._resolver.find_object(
+                self._cells[name], f"{self._owner}.{name}", self._namespace.get("__file__")
+            )
         return self.find_global(name)
 
     def find_global(self, name: str) -> Target | None:
@@ -203,7 +206,7 @@ class LiveNames(_Names):
         value = self._namespace[name]
         if not isinstance(value, FunctionType | ModuleType | type):
             self._resolver.touch_origin(self._name, name)
-        return self._resolver.find_object(value, f"{self._module}.{name}")
+        return self._resolver.find_object(value, f"{self._module}.{name}", self._namespace.get("__file__"))
 
 
 class StaticNames(_Names):

@@ -53,7 +53,8 @@ def _identify_sparse(value: Any, walk: Walk) -> str:
     # Coordinates sorted and summed: how the elements are kept, and what is remembered about that, changes with use.
     elements = value.tocoo(copy=True)
     elements.sum_duplicates()
-    places = [identify_ndarray(axis.astype("<i8"), walk) for axis in elements.coords]
+    axes = elements.coords if hasattr(elements, "coords") else (elements.row, elements.col)  # Before scipy 1.13.
+    places = [identify_ndarray(axis.astype("<i8"), walk) for axis in axes]
     shape = ",".join(map(str, value.shape))
     return combine("sparse", (type(value).__qualname__, shape, *places, identify_ndarray(elements.data, walk)))
 

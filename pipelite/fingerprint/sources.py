@@ -34,7 +34,7 @@ class SourceFile:
         self.digest = blake3(data).hexdigest()
         self.on_disk = on_disk
         self.tree = _parse(data, path)
-        self.functions: dict[str, list[tuple[Definition, ast.stmt]]] = {}
+        self._functions: dict[str, list[tuple[Definition, ast.stmt]]] = {}
         self.classes: dict[str, list[tuple[ast.ClassDef, ast.stmt]]] = {}
         self._compiled: dict[tuple[int, int], list[CodeType]] = {}
         self._imports = list(_imports_in(self.tree.body))
@@ -44,16 +44,26 @@ class SourceFile:
     def _index(self, node: ast.AST, statement: ast.stmt, prefix: str) -> None:
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef():
-                self.functions.setdefault(node.name, []).append((node, statement))
+                self._functions.setdefault(node.name, []).append((node, statement))
                 prefix = f"{prefix}{node.name}.<locals>."
-            case ast.Lambda():
-                self.functions.setdefault("<lambda>", []).append((node, statement))
-                prefix = f"{prefix}<lambda>.<locals>."
             case ast.ClassDef():
                 self.classes.setdefault(f"{prefix}{node.name}", []).append((node, statement))
                 prefix = f"{prefix}{node.name}."
-        for child in ast.iter_child_nodes(node):
-            self._index(child, statement, prefix)
+        # Definitions stand in blocks only: expressions, which are most of a tree, need not be looked through.
+        for block in ("body", "orelse", "finalbody", "handlers", "cases"):
+            for child in getattr(node, block, ()):
+                self._index(child, statement, prefix)
+
+    def functions(self, name: str) -> list[tuple[Definition, ast.stmt]]:
+        """Definitions of functions of that name, each with the statement of the top level around it."""
+        if name == "<lambda>" and name not in self._functions:
+            self._functions[name] = [
+                (node, statement)
+                for statement in self.tree.body
+                for node in ast.walk(statement)
+                if isinstance(node, ast.Lambda)
+            ]
+        return self._functions.get(name, [])
 
     def compiled(self, node: Definition, statement: ast.stmt, flags: int) -> CodeType | None:
         """The code object that a definition compiles to; None if it cannot be told from its neighbours."""
@@ -169,7 +179,7 @@ def find_function(func: FunctionType) -> tuple[Definition, SourceFile] | None:
 
 def match_code(code: CodeType, source: SourceFile) -> Definition | None:
     """The definition in a source that compiles to a code object, wherever it has moved to."""
-    candidates = source.functions.get(code.co_name, [])
+    candidates = source.functions(code.co_name)
     nearest = sorted(candidates, key=lambda pair: abs(pair[0].lineno - code.co_firstlineno))
     flags = code.co_flags & _FUTURES
     for node, statement in nearest:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import os
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from pipelite.fingerprint.modules import module_name
 from pipelite.fingerprint.scopes import Imported, imported_names
@@ -33,16 +33,9 @@ class OwnModule:
         is_package = os.path.basename(self.source.path) == "__init__.py"
         return self.name if is_package else self.name.rpartition(".")[0]
 
-    @cached_property
+    @property
     def bindings(self) -> dict[str, list[Binding]]:
-        found: dict[str, list[Binding]] = {}
-        for statement in self.source.tree.body:
-            for name, imported in _bound_by(statement):
-                found.setdefault(name, []).append((statement, imported))
-        for statement in self.source.tree.body:
-            for name in _changed_by(statement, found):
-                found[name].append((statement, None))
-        return found
+        return _bindings_of(self.source)
 
     @cached_property
     def stars(self) -> list[Imported]:
@@ -61,6 +54,18 @@ class OwnModule:
     def statements(self, name: str) -> list[ast.stmt]:
         """Statements of the top level that make up what a name is at the end, each once, in their order."""
         return list({id(statement): statement for statement, _ in self.bindings.get(name, [])}.values())
+
+
+@lru_cache(maxsize=512)
+def _bindings_of(source: SourceFile) -> dict[str, list[Binding]]:
+    found: dict[str, list[Binding]] = {}
+    for statement in source.tree.body:
+        for name, imported in _bound_by(statement):
+            found.setdefault(name, []).append((statement, imported))
+    for statement in source.tree.body:
+        for name in _changed_by(statement, found):
+            found[name].append((statement, None))
+    return found
 
 
 def _bound_by(statement: ast.stmt) -> Iterator[tuple[str, Imported | None]]:

@@ -204,7 +204,7 @@ class ArtifactStore:
         known = self._stored_path(source)
         if known is not None:
             return known
-        move = scratch is not None and source.resolve().is_relative_to(Path(scratch).resolve())
+        move = scratch is not None and Path(scratch).resolve() in source.resolve().parents
         with self._temporary_path() as folder:
             folder.mkdir()
             try:

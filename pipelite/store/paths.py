@@ -105,6 +105,8 @@ def _kind(source: Path) -> str:
         mode = source.stat().st_mode
     except FileNotFoundError:
         raise CannotTake(f"nothing is at the path {str(source)!r}; return a path that the step has written") from None
+    except OSError as exc:
+        raise CannotTake(f"{str(source)!r} cannot be read ({exc.strerror})") from exc
     if stat.S_ISREG(mode):
         return "file"
     if stat.S_ISDIR(mode):

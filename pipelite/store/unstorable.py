@@ -106,7 +106,7 @@ def _is_storable(value: Any) -> bool:
         pass
 
     try:
-        dump(value, nothing, nothing)
+        dump(value, nothing, nothing, buffer_callback=nothing)
     except Exception:  # Whatever its own code raises: it is the answer to the question.
         return False
     return True

@@ -103,6 +103,7 @@ def test_a_link_counts_as_what_it_leads_to(folder, tmp_path):
 def test_links_in_a_circle_and_to_nowhere_end(folder):
     (folder / "deep" / "up").symlink_to("..")
     (folder / "nowhere").symlink_to("gone")
+    (folder / "itself").symlink_to("itself")
     before = digest_folder(folder)
 
     (folder / "nowhere").unlink()

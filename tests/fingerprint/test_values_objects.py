@@ -1,13 +1,18 @@
 """Identities of instances, classes and functions."""
 
 import collections
+import copy
 import dataclasses
 import enum
 import functools
+import importlib
 import itertools
 import pickle
 import re
 import threading
+import types
+import weakref
+import zoneinfo
 from pathlib import Path, PurePath, PurePosixPath
 
 import attrs
@@ -86,6 +91,23 @@ class Level(enum.IntEnum):
 class Bits(enum.IntFlag):
     A = 1
     B = 2
+
+
+class Marker:
+    """A constant, pickled by its name."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def __reduce__(self):
+        return self.name
+
+
+MISSING = Marker("MISSING")
+
+
+def tzdata_folder():
+    return Path(importlib.import_module("tzdata").__file__).parent / "zoneinfo"
 
 
 def f():
@@ -174,6 +196,29 @@ def test_a_function_needs_the_fingerprint_of_its_code():
 def test_a_pattern_counts_by_text_and_flags():
     assert identify(re.compile("a")) == identify(pickle.loads(pickle.dumps(re.compile("a"))))
     assert identify(re.compile("a")) != identify(re.compile("a", re.IGNORECASE))
+
+
+def test_views_of_other_values_count_by_content():
+    assert identify(types.MappingProxyType({"a": 1, "b": 2})) == identify(types.MappingProxyType({"b": 2, "a": 1}))
+    assert identify(memoryview(b"ab")) == identify(memoryview(bytearray(b"ab"))) != identify(memoryview(b"ac"))
+    with pytest.raises(UnhashableError, match="pass the value itself"):
+        identify(weakref.ref(Box))
+
+
+def test_a_constant_that_its_class_names_counts_by_name():
+    assert identify(MISSING) == identify(copy.copy(MISSING)) != identify(Marker("OTHER"))
+
+
+def test_a_zone_without_a_name_has_no_stable_hash():
+    key, folder = (
+        "UTC",
+        next(Path(folder) for folder in [*zoneinfo.TZPATH, tzdata_folder()] if Path(folder, "UTC").exists()),
+    )
+    with (folder / key).open("rb") as file:
+        zone = zoneinfo.ZoneInfo.from_file(file)
+
+    with pytest.raises(UnhashableError, match=r"ZoneInfo\(name\)"):
+        identify(zone)
 
 
 def test_an_exception_counts_by_class_and_arguments():

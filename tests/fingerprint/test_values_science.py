@@ -36,7 +36,7 @@ ARRAYS = hnp.arrays(DTYPES, hnp.array_shapes(min_dims=0, max_dims=3, min_side=0,
 
 
 def identify(value):
-    return identify_value(value, own_class=qualified_name)
+    return identify_value(value, own_class=qualified_name, own_function=qualified_name)
 
 
 def differ(*values):
@@ -191,7 +191,7 @@ def test_a_frame_counts_by_content_however_it_was_built():
         lambda frame: frame.rename_axis("names", axis=1),
         lambda frame: frame.iloc[::-1],
         lambda frame: frame.assign(word=["a", None, "d"]),
-        lambda frame: frame.assign(word=frame["word"].astype(object)),
+        lambda frame: frame.assign(word=frame["word"].astype("string")),
         lambda frame: frame.assign(mixed=pd.Series([1, "a", [2]], dtype=object)),
         lambda frame: frame.assign(kind=frame["kind"].cat.add_categories(["w"])),
         lambda frame: frame.assign(kind=frame["kind"].cat.as_ordered()),
@@ -248,7 +248,7 @@ def test_pandas_values_that_look_alike_differ():
         pd.Timestamp("2026-01-01"),
         pd.Timestamp("2026-01-01", tz="UTC"),
         pd.Timestamp("2026-01-01").to_pydatetime(),
-        pd.Timestamp("2026-01-01").as_unit("s"),
+        pd.Timestamp("2026-01-01").as_unit("ms"),
         pd.Timedelta("1D"),
         pd.Period("2026", "Y"),
         pd.Interval(0, 1),

@@ -35,7 +35,7 @@ LAYOUT = [
     ("deeper indentation", "flow.py", "    return x * 24\n", "        return x * 24\n"),
     ("underscores in a number", "flow.py", "1000", "1_000"),
     ("a number in another base", "flow.py", "0x10", "16"),
-    ("joined texts", "flow.py", '"double"', '"dou" "ble"'),
+    ("joined texts", "flow.py", '"joined"', '"join" "ed"'),
     ("a raw text", "flow.py", '"single"', 'r"single"'),
     ("an f-string without fields", "flow.py", '"single"', 'f"single"'),
     ("parts of an f-string", "flow.py", 'f"rate: {RATE:>10} of {x!r}"', 'f"rate: {RATE:>10}" f" of " "" f"{x!r}"'),

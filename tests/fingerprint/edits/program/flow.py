@@ -249,7 +249,7 @@ def syntax(x, j=0):
     try:
         value = {"key": x[n], "other": 37, x: 1}
     except (KeyError, IndexError):
-        value = (1000, 0x10, "single", "double")
+        value = (1000, 0x10, "single", "joined")
     return text, value, lambda y: y + 38, not j, "constant"
 
 
