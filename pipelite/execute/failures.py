@@ -7,6 +7,7 @@ from types import TracebackType
 
 from pipelite.errors import PipeliteError
 from pipelite.records import Failure
+from pipelite.store import dumps_value, loads_value
 
 #: Characters of a traceback or a message that are kept; an exception may carry a whole data frame as text.
 TEXT_LIMIT = 100_000
@@ -41,8 +42,6 @@ def load_exception(failure: Failure) -> BaseException | None:
     """The exception itself, or None where only its text came through."""
     if failure.pickled is None:
         return None
-    from pipelite.store import loads_value
-
     try:
         error = loads_value(failure.pickled)
     except Exception:  # its class is not importable here; the text says what it was
@@ -66,8 +65,6 @@ def _text_of(error: BaseException) -> str:
 
 def _pickle_checked(error: BaseException) -> bytes | None:
     """Pickle an exception only if it comes back: many with a second required argument do not."""
-    from pipelite.store import dumps_value, loads_value
-
     try:
         pickled = dumps_value(error)
         loads_value(pickled)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import io
 import itertools
-import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +15,7 @@ from pipelite.errors import DefinitionError, FingerprintError, PipeliteError, So
 from pipelite.execute.messages import ShippedFunction
 from pipelite.fingerprint import Fingerprinter, digest_file, main_name, module_name
 from pipelite.records import CodeFingerprint
+from pipelite.store import dumps_value, loads_value
 
 _numbers = itertools.count(1)
 
@@ -81,7 +80,7 @@ def receive_function(shipped: ShippedFunction, *, is_fresh: bool) -> Callable[..
     """
     if shipped.pickled is not None:
         _check_sources(shipped.code)
-        return pickle.loads(shipped.pickled)  # type: ignore[no-any-return]
+        return loads_value(shipped.pickled)  # type: ignore[no-any-return]
     assert shipped.module is not None
     function = find_function(import_module(shipped.module, shipped.file), shipped.qualname)
     try:
@@ -182,44 +181,14 @@ def _is_same_file(one: str | None, other: str) -> bool:
 
 def _dump_by_value(function: Callable[..., Any], step: str) -> bytes:
     """Pickle a function that no import finds: a lambda, a closure, a partial, a bound method, a notebook's."""
-    buffer = io.BytesIO()
     try:
-        _make_pickler(buffer).dump(function)
+        return dumps_value(function)
     except Exception as exc:
         raise DefinitionError(
             f"step {step!r} cannot be sent to a worker process: {exc}; define its function at the top level of a "
             "module, and pass what it needs as arguments",
             step=step,
         ) from exc
-    return buffer.getvalue()
-
-
-def _make_pickler(buffer: io.BytesIO) -> Any:
-    """A by-value pickler that leaves to imports what the running script defines at its top level.
-
-    Otherwise a class of the script would reach the worker as a copy, and `isinstance` there would fail.
-    """
-    import cloudpickle
-
-    class ScriptPickler(cloudpickle.Pickler):  # type: ignore[misc]
-        def reducer_override(self, obj: Any) -> Any:
-            if isinstance(obj, Step):
-                return _take, (obj.func,)
-            if getattr(obj, "__module__", None) == "__main__" and isinstance(obj, type | type(_take)):
-                file = getattr(sys.modules["__main__"], "__file__", None)
-                if file and _is_found(obj, "__main__", obj.__qualname__):
-                    return _import_object, (main_name(), str(Path(file).resolve()), obj.__qualname__)
-            return super().reducer_override(obj)
-
-    return ScriptPickler(buffer)
-
-
-def _take(value: Any) -> Any:
-    return value
-
-
-def _import_object(name: str, file: str, qualname: str) -> Any:
-    return find_function(import_module(name, file), qualname)
 
 
 def describe_import_error(shipped: ShippedFunction, error: BaseException) -> PipeliteError:

@@ -79,31 +79,29 @@ class Sender:
         """The work item of a node whose upstream nodes are done."""
         node = state.node
         step = node.step
-        inputs = {
-            name: value if type(value) in _PLAIN else self._convert(state, name, value)
-            for name, value in node.inputs.items()
-        }
-        args, kwargs = step.split(inputs)
+        args, kwargs = step.split(node.inputs)
         return WorkItem(
             position=node.position,
             name=node.name,
             function=self._shipped[id(step)].id,
             attempt=state.attempts,
-            args=args,
-            kwargs=kwargs,
+            args=tuple([arg if type(arg) in _PLAIN else self._convert(state, arg) for arg in args]),
+            kwargs={name: self._convert(state, arg) for name, arg in kwargs.items()} if kwargs else kwargs,
             outputs=step.outputs,
             cpus=cpus,
             records_reads=step.options.cache is not False,
             input_paths=tuple(os.path.abspath(path) for path in state.paths),
         )
 
-    def _convert(self, state: NodeRun, name: str, value: Any) -> Any:
+    def _convert(self, state: NodeRun, value: Any) -> Any:
         kind = type(value)
+        if kind in _PLAIN:
+            return value
         if kind is Output:
             return self._convert_handle(value)
         if next(iter_handles(value), None) is not None:
             return Nested(dumps_value(replace_handles(value, self._convert_handle)))
-        return self._convert_constant(state, name, value)
+        return self._convert_constant(state, value)
 
     def _convert_handle(self, handle: Output) -> Any:
         state = self._planner.state_of(handle)
@@ -123,14 +121,14 @@ class Sender:
                 return value
         return Stored(ref, handle.path)
 
-    def _convert_constant(self, state: NodeRun, name: str, value: Any) -> Any:
+    def _convert_constant(self, state: NodeRun, value: Any) -> Any:
         # By the object itself, which the graph keeps alive.
         converted = self._constants.get(id(value))
         if converted is None:
-            converted = self._constants[id(value)] = self._pack(state, name, value)
+            converted = self._constants[id(value)] = self._pack(state, value)
         return converted
 
-    def _pack(self, state: NodeRun, name: str, value: Any) -> Any:
+    def _pack(self, state: NodeRun, value: Any) -> Any:
         if isinstance(value, Path):
             return Packed(dumps_value(value))
         size = getattr(value, "nbytes", 0)
@@ -138,7 +136,7 @@ class Sender:
         if pickled and len(pickled) <= STORE_CONSTANTS_FROM_BYTES:
             return Packed(pickled)
         ref = self._store.artifacts.put(
-            value, output=name, step=state.node.name, identify=self._planner.fingerprinter.value
+            value, output="an argument", step=state.node.name, identify=self._planner.fingerprinter.value
         )
         self.stored_constants.append(ref)
         return Stored(ref, ())

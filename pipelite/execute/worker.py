@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pipelite.execute.functions as functions_module
@@ -291,6 +292,7 @@ def split_outputs(step: str, names: tuple[str, ...], value: Any) -> tuple[str, d
 
 
 _worker: Worker | None = None
+_pool_script: ModuleType | None = None
 
 
 def start_worker(parent: int) -> None:
@@ -299,8 +301,20 @@ def start_worker(parent: int) -> None:
     # Ctrl-C reaches the whole group; the coordinator decides what becomes of the steps.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     silence()
+    _become_nobodys_script()
     threading.Thread(target=_leave_with_parent, args=(parent,), daemon=True, name="pipelite-parent-watch").start()
     _worker = Worker()
+
+
+def _become_nobodys_script() -> None:
+    """Put an empty module in the place of the pool's own start-up script.
+
+    What is looked up in `__main__` is looked up for the user: a notebook's classes, the name of the running script. The
+    pool's script is kept, as code of it is still running.
+    """
+    global _pool_script
+    _pool_script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
 
 
 def run_batch(payload: bytes) -> bytes:

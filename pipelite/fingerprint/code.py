@@ -201,6 +201,8 @@ def _key(target: Target) -> Any:
         return id(value)
     if type(value).__module__ != builtins.__name__ and not isinstance(value, PurePath):
         return _twin(value, target.label) or id(value)
+    if isinstance(value, list | dict):
+        return id(value)
     # Small values are shared between names that have nothing to do with each other.
     return id(value), target.label
 

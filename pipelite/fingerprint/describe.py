@@ -7,6 +7,7 @@ import sys
 from types import FunctionType
 from typing import Any
 
+from pipelite.fingerprint.bytecode import constant_text
 from pipelite.fingerprint.digests import digest, identify
 from pipelite.fingerprint.files import FileCache, digest_file
 from pipelite.fingerprint.items import Binary, Folder, Foreign, Item, Live, Static
@@ -113,19 +114,20 @@ def _compare_with_loaded(target: Static, kind: str, statements: list[ast.stmt], 
     elif kind == "class" and isinstance(value, type) and value.__qualname__ == target.name:
         find_class(value)
     elif len(statements) == 1 and not _says(statements[0], value):
+        # Set from outside. What is in a list or dictionary may change as the program runs; its source counts.
         walk.refer(Live(value, label), label)
 
 
 def _says(statement: ast.stmt, value: Any) -> bool:
     """Whether a statement assigns this value, as far as it can be seen without running it."""
-    written = statement.value if isinstance(statement, ast.Assign | ast.AnnAssign) else None
-    if written is None:
-        return True
-    try:
-        literal = ast.literal_eval(written)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        return True
-    return type(literal) is type(value) and repr(literal) == repr(value)
+    match statement:
+        case ast.Assign(targets=[ast.Name()], value=ast.expr() as written) | ast.AnnAssign(value=ast.expr() as written):
+            try:
+                literal = ast.literal_eval(written)
+            except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+                return True
+            return isinstance(literal, list | dict | set) or constant_text(literal) == constant_text(value)
+    return True
 
 
 def _check_loaded(target: OwnModule) -> None:

@@ -9,6 +9,8 @@ from pathlib import PurePath
 from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+import attrs
+
 from pipelite.errors import UnhashableError
 from pipelite.fingerprint.bytecode import code_digest, global_names
 from pipelite.fingerprint.classes import describe_class
@@ -71,6 +73,8 @@ class LiveObjects:
             return self._module(value)
         if isinstance(value, BuiltinFunctionType) and isinstance(value.__self__, ModuleType | type | None):
             return self._builtin(value)
+        if (module := self._module_of_method(value)) is not None:
+            return describe_foreign(Foreign(f"{module}.{value.__name__}", module))
         wrapped = self._wrapped(value, label)
         if wrapped is not None:
             return self._compound(value, label, wrapped)
@@ -140,12 +144,13 @@ class LiveObjects:
     def _is_of_pipelite(self, value: Any) -> bool:
         return type(value).__module__.partition(".")[0] == "pipelite"
 
-    def _part(self, walk: Walk, what: str, value: Any, label: str) -> None:
+    def _part(self, walk: Walk, what: str, value: Any, label: str, home: str = "") -> None:
         if type(value) in SCALARS:
             walk.add(f"{what} {identify_value(value, own_class=qualified_name)}")
         else:
             walk.add(what)
-            walk.refer(self._resolver.find_object(value, label), what)
+            found = self._resolver.find_object(value, label)
+            walk.refer(attrs.evolve(found, home=home) if isinstance(found, Live) else found, what)
 
     def _installed_function(self, func: FunctionType, label: str) -> Item:
         """A function of a package, often a wrapper: the user's code that it holds counts in full."""
@@ -239,16 +244,26 @@ class LiveObjects:
 
     # Values
 
+    def _module_of_method(self, value: Any) -> str | None:
+        """The module that offers a method of a hidden instance of its own as a function, as `random.random` is."""
+        owner = getattr(value, "__self__", None) if isinstance(value, MethodType | BuiltinFunctionType) else None
+        module = loaded_module(str(type(owner).__module__))
+        if owner is None or module is None or self.is_own_class(type(owner)):
+            return None
+        return module.__name__ if vars(module).get(value.__name__) == value else None
+
     def _value(self, target: Live) -> Item:
         value, label = target.value, target.label
         if self._is_of_pipelite(value) or not _BY_TYPE.isdisjoint(map(type_name, type(value).__mro__)):
             return self._by_type(value, label, ())
         if isinstance(value, PurePath):
             return _path(value, target)
+        if self._holds_path(value):
+            return self._by_attributes(target)
         try:
             identity, references = self._identify(value)
         except UnhashableError:
-            return self._by_attributes(value, label)
+            return self._by_attributes(target)
         return Item(
             label=f"constant {label}",
             identity=identity,
@@ -282,16 +297,28 @@ class LiveObjects:
         identity = identify_value(value, own_class=place, own_function=place, files=self._files)
         return identity, tuple(Live(code, qualified_name(code)) for code in ordered)
 
-    def _by_attributes(self, value: Any, label: str) -> Item:
-        """A value without stable hash: where it is of the user's own class, or holds own code, part by part."""
+    def _holds_path(self, value: Any, depth: int = 3) -> bool:
+        """Whether a path is among the settings that a global keeps together."""
+        if isinstance(value, PurePath):
+            return True
+        if not depth or type(value) in SCALARS:
+            return False
+        if type(value) in (list, tuple, dict) or self.is_own_class(type(value)):
+            return any(self._holds_path(part, depth - 1) for part in _get_attributes(value).values())
+        return False
+
+    def _by_attributes(self, target: Live) -> Item:
+        """Part by part: a container, and what has no stable hash but is of an own class, or holds own code."""
+        value, label = target.value, target.label
         attributes = _get_attributes(value)
-        if not (self.is_own_class(type(value)) or any(map(self._holds_code, attributes.values()))):
+        is_known = isinstance(value, list | tuple | dict) or self.is_own_class(type(value))
+        if not (is_known or any(map(self._holds_code, attributes.values()))):
             name = f"{type(value).__module__}.{type(value).__qualname__}"
             return self._by_type(value, label, (f"global {label!r} (type {name}): only its type counts",))
         walk = Walk(LiveNames(self._resolver, {}, {}, label))
         walk.refer(Live(type(value), label), "type")
         for name, part in sorted(attributes.items()):
-            self._part(walk, name, part, f"{label}.{name}")
+            self._part(walk, name, part, f"{label}.{name}", target.home)
         return _unnamed(walk, f"constant {label}")
 
     def _by_type(self, value: Any, label: str, notes: tuple[str, ...]) -> Item:
@@ -344,6 +371,10 @@ def _get_plain(value: Any, name: str) -> Any:
 
 
 def _get_attributes(value: Any) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return {f"[{key!r}]" if type(key) in SCALARS else f"[{n}]": part for n, (key, part) in enumerate(value.items())}
+    if isinstance(value, list | tuple):
+        return {f"[{place}]": part for place, part in enumerate(value)}
     attributes = dict(getattr(value, "__dict__", {}))
     for cls in type(value).__mro__:
         slots = vars(cls).get("__slots__", ())

@@ -113,10 +113,21 @@ def _find_found(name: str, search: tuple[str, ...]) -> ModuleSpec:
             raise ModuleNotFoundError(name)
     for finder in tuple(sys.meta_path):
         find = getattr(finder, "find_spec", None)
-        spec = find(name, path) if find is not None else None
+        try:
+            spec = find(name, path) if find is not None else None
+        except KeyError:
+            # A folder without __init__.py asks for the loaded package around it, to follow changes of its path.
+            spec = _folder_spec(name, path or [])
         if isinstance(spec, ModuleSpec):
             return spec
     raise ModuleNotFoundError(name)
+
+
+def _folder_spec(name: str, path: list[str]) -> ModuleSpec:
+    spec = ModuleSpec(name, None, is_package=True)
+    folders = (os.path.join(entry, name.rpartition(".")[2]) for entry in path)
+    spec.submodule_search_locations = [folder for folder in folders if os.path.isdir(folder)]
+    return spec
 
 
 def _find_spec(name: str, search: tuple[str, ...]) -> ModuleSpec | None:

@@ -81,7 +81,7 @@ class Resolver:
         match target:
             case Foreign(name=above, module=module):
                 full = f"{above}.{name}"
-                return Foreign(full, full if full in sys.modules else module)
+                return Foreign(full, full if self._is_in_namespace(above, module, full) else module)
             case Folder(name=above):
                 return self.find_module(f"{above}.{name}")
             case OwnModule():
@@ -162,6 +162,12 @@ class Resolver:
             if isinstance(found, Foreign):
                 return self.find_member(found, name)
         return None
+
+    def _is_in_namespace(self, above: str, module: str, full: str) -> bool:
+        """Whether this is a module of a folder that several packages share: only it tells which one it is from."""
+        if above != module or above.partition(".")[0] in sys.stdlib_module_names or module_path(above) is not None:
+            return False
+        return find_spec(full) is not None
 
     def _has_module(self, package: str, name: str) -> bool:
         full = f"{package}.{name}"

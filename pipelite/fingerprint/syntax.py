@@ -74,7 +74,7 @@ class Walk:
     # What the callers add
 
     def add(self, text: str) -> None:
-        self._pieces.append(f"{text};")
+        self._pieces.append(f"{text!r};")
 
     def refer(self, target: Target, label: str) -> None:
         self._pieces.append(_SLOT)
@@ -285,7 +285,9 @@ class Walk:
             if alias.asname or "." not in alias.name:
                 continue
             target = self._names.find_import(Imported(alias.name, 0, None))
-            if target is not None and not self._names.is_whole(target):
+            if target is None:
+                self._pieces.append(f"Import({alias.name})")
+            elif not self._names.is_whole(target):
                 self.refer(target, alias.name)
 
     def _is_imported_for_effect(self, name: str) -> bool:

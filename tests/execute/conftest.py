@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 
 @pytest.fixture(autouse=True)
-def quiet(workspace, monkeypatch: pytest.MonkeyPatch):
+def quiet(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Runs print no progress."""
     monkeypatch.setenv("PIPELITE_PROGRESS", "quiet")
     return workspace

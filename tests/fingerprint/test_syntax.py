@@ -50,7 +50,7 @@ GOLDEN = {
     "[(i, j) async for i in x if i for j in i if not j]; {k: v for k, v in y}; {*a, *b}; (z for z in z)": "43f653c1ed20bd707b9766b92f5be63e5f52c2a0c8fb526880bc6844b9fd3e37",
     "x[1:2, ..., None] = y = lambda *, k=b'\\0': (yield)\nprint(*a, **b, sep='\\ud800')": "cf267df5ca17ab2b20e43d79680070c42e355a92d158d37559fef0b731dabdc0",
     "while (n := n - 1) >= 0x_ff:\n    if a < b <= c is not d: continue\n    else: break\nelse: n @= 1_0j": "327bbddd1d115023f3456298a9c37621d51be22ee44b93630d49cf429b2918a6",
-    "from a.b import (c as d, e)\nimport f.g, h as i\nfrom . import *\nglobal n; nonlocal_ = True; assert n, 'm'": "1cba2e81232017eb3ff2d8d6016bf8875f0b7e854b28cabd5ce6ff1cea46729f",
+    "from a.b import (c as d, e)\nimport f.g, h as i\nfrom . import *\nglobal n; nonlocal_ = True; assert n, 'm'": "39527cd3d37a79490df797b3e245a53d7f3bda5cb90fce789eef25492f65b33e",
     "with open(a) as b, c as (d, *e): x, *y = 1, 2, 3\ndef t(): return [*x], {**y}, x if y else z, x and y or not z": "2b80685206bd87332d0f287dcf52b5007009ab2b27ead04a93a3cc52abc77c5e",
 }
 
@@ -69,6 +69,7 @@ EQUAL = [
     ("x = ''", "x = f''"),
     ("x = f'{a}b'", "x = f'{a}' 'b'"),
     ("x = f'a{b}c{d}'", "x = 'a' f'{b}' f'c' f'' f'{d}'"),
+    ("x = '{a}b'", "x = f'{{a}}b'"),
     ("x = 1000", "x = 1_000"),
     ("x = 255", "x = 0xFF"),
     ("x = 1", "x: int = 1"),
@@ -112,7 +113,7 @@ DIFFERENT = [
         "class f: a",
         "lambda: a",
     ],
-    ["x = f'{a}b'", "x = f'{a}' + 'b'", "x = f'{a!r}b'", "x = f'{a:b}'", "x = f'{b}a'", "x = '{a}b'", "x = f'{{a}}b'"],
+    ["x = f'{a}b'", "x = f'{a}' + 'b'", "x = f'{a!r}b'", "x = f'{a:b}'", "x = f'{b}a'", "x = '{a}b'"],
     [
         "class C: x: int",
         "class C: x: float",
