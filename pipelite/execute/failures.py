@@ -6,6 +6,7 @@ import traceback
 from types import TracebackType
 
 from pipelite.errors import PipeliteError
+from pipelite.fingerprint import is_own_path
 from pipelite.records import Failure
 from pipelite.store import dumps_value, loads_value
 
@@ -19,8 +20,8 @@ def describe_exception(error: BaseException, *, skip_files: tuple[str, ...] = ()
     `skip_files` are those whose frames, at the outer end of the traceback, are of no use to the reader.
     """
     trace = _skip_outer_frames(error.__traceback__, skip_files)
-    if trace is None and isinstance(error, PipeliteError) and error.__cause__ is None:
-        # One of our own sentences, which no frame of the user's led to: a traceback would only hide it.
+    if isinstance(error, PipeliteError) and not _leads_through_own_code(error):
+        # One of our own sentences, which no line of the user's led to: a traceback would only hide it.
         return Failure(
             type_name=type(error).__qualname__, message=str(error), traceback="", pickled=_pickle_checked(error)
         )
@@ -47,6 +48,16 @@ def load_exception(failure: Failure) -> BaseException | None:
     except Exception:  # its class is not importable here; the text says what it was
         return None
     return error if isinstance(error, BaseException) else None
+
+
+def _leads_through_own_code(error: BaseException | None) -> bool:
+    """Whether a line of the user's stands in the traceback of an exception, or of one that it was raised from."""
+    while error is not None:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if is_own_path(frame.f_code.co_filename) and not frame.f_globals["__name__"].startswith("pipelite."):
+                return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _skip_outer_frames(trace: TracebackType | None, files: tuple[str, ...]) -> TracebackType | None:

@@ -6,14 +6,16 @@ import importlib
 import importlib.util
 import itertools
 import sys
+import sysconfig
 from collections.abc import Callable
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
 
 from pipelite.define import Step
 from pipelite.errors import DefinitionError, FingerprintError, PipeliteError, SourceChangedError
 from pipelite.execute.messages import ShippedFunction
-from pipelite.fingerprint import Fingerprinter, digest_file, main_name, module_name
+from pipelite.fingerprint import Fingerprinter, digest_file, is_own_path, main_name, module_name
 from pipelite.records import CodeFingerprint
 from pipelite.store import dumps_value, loads_value
 
@@ -56,8 +58,7 @@ def ship_function(step: Step[..., Any], code: CodeFingerprint) -> ShippedFunctio
     tracking = {name: getattr(step.options, name) for name in ("version", "depends_on", "track")}
     file, pickled = None, None
     if module and _is_found(function, module, qualname):
-        if module == "__main__":
-            file = str(Path(sys.modules["__main__"].__file__ or "").resolve())
+        file = script_file() if module == "__main__" else None
         module = module_name(module)
     else:
         module, pickled = None, _dump_by_value(function, step.name)
@@ -140,6 +141,18 @@ def find_function(module: Any, qualname: str) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
+def script_file() -> str | None:
+    """File of the user's running script; None for a notebook, a prompt, or an installed command such as `pipelite`."""
+    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    name = main_name()
+    if name is None or not isinstance(file, str) or name.partition(".")[0] == "pipelite":
+        return None
+    path = Path(file).resolve()
+    if path.parent == Path(sysconfig.get_path("scripts")).resolve() or not is_own_path(str(path)):
+        return None
+    return str(path)
+
+
 def _is_found(function: Callable[..., Any], module: str, qualname: str) -> bool:
     """Whether an import of that name would give this function."""
     if module == "__main__" and main_name() is None:
@@ -157,14 +170,16 @@ def _import_script(name: str, file: str) -> Any:
     package, _, _ = name.rpartition(".")
     if package:
         importlib.import_module(package)
-    spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
-        raise DefinitionError(f"{file} cannot be imported by a worker as module {name!r}; rename it to end in .py")
+    loader = SourceFileLoader(name, file)
+    spec = importlib.util.spec_from_file_location(name, file, loader=loader)
+    assert spec is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     _is_importing_script = True
     try:
-        spec.loader.exec_module(module)
+        # Compiled from the source, as Python does with a script: a cached form may be of another version that was
+        # written within the same second.
+        exec(loader.source_to_code(loader.get_data(file), file), vars(module))
     except ImportingScript:
         pass
     except BaseException:

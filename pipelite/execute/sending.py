@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelite.define import Output, Step, iter_handles, replace_handles
-from pipelite.execute.functions import ship_function
+from pipelite.execute.functions import script_file, ship_function
 from pipelite.execute.messages import Nested, Packed, RunSetup, ShippedFunction, Stored, WorkItem
 from pipelite.execute.state import NodeRun
 from pipelite.execute.threads import make_worker_environment
@@ -29,11 +29,7 @@ _setups = itertools.count(1)
 
 def make_setup(store: Store, run_id: str, pipeline: str, working_directory: str) -> RunSetup:
     """What the workers of a run are told once."""
-    main = None
-    name = main_name()
-    file = getattr(sys.modules.get("__main__"), "__file__", None)
-    if name is not None and file is not None:
-        main = (str(Path(file).resolve()), name)
+    file, name = script_file(), main_name()
     return RunSetup(
         id=next(_setups),
         run_id=run_id,
@@ -42,7 +38,7 @@ def make_setup(store: Store, run_id: str, pipeline: str, working_directory: str)
         working_directory=working_directory,
         sys_path=tuple(os.path.abspath(place) for place in sys.path),
         environment=make_worker_environment(os.environ),
-        main=main,
+        main=None if file is None or name is None else (file, name),
     )
 
 

@@ -6,7 +6,7 @@ from pipelite.fingerprint.code import Fingerprinter
 from pipelite.fingerprint.digests import Identified, combine, digest, identify
 from pipelite.fingerprint.files import FileCache, digest_file
 from pipelite.fingerprint.key import ENVIRONMENT, compute_key, describe_call
-from pipelite.fingerprint.modules import is_own, main_name, module_name, module_path, qualified_name
+from pipelite.fingerprint.modules import is_own, is_own_path, main_name, module_name, module_path, qualified_name
 from pipelite.fingerprint.values import dict_identity, list_identity, tuple_identity
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "digest_file",
     "identify",
     "is_own",
+    "is_own_path",
     "list_identity",
     "main_name",
     "module_name",

@@ -8,6 +8,7 @@ from types import FunctionType
 from typing import Any
 
 from pipelite.fingerprint.describe import load_sources, make_item
+from pipelite.fingerprint.insides import SCALARS
 from pipelite.fingerprint.items import Item, Live
 from pipelite.fingerprint.modules import is_own_path, loaded_module, module_name, qualified_name
 from pipelite.fingerprint.names import LiveNames, Resolver
@@ -17,8 +18,6 @@ from pipelite.fingerprint.syntax import Walk
 
 #: Adds one value to a walk: what it is, the value, its label.
 AddPart = Callable[[Walk, str, Any, str], None]
-
-_SCALARS = (type(None), bool, int, float, complex, str, bytes)
 
 
 def describe_class(cls: type, resolver: Resolver, add_part: AddPart) -> Item:
@@ -81,7 +80,7 @@ def _is_plain(value: Any) -> bool:
         return all(map(_is_plain, value))
     if type(value) is dict:
         return all(_is_plain(key) and _is_plain(part) for key, part in value.items())
-    return type(value) in _SCALARS
+    return type(value) in SCALARS
 
 
 def _set_from_outside(cls: type, written: set[str], walk: Walk) -> None:

@@ -6,7 +6,7 @@ import functools
 import inspect
 import os
 from pathlib import PurePath
-from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import attrs
@@ -23,6 +23,7 @@ from pipelite.fingerprint.describe import (
 )
 from pipelite.fingerprint.digests import identify
 from pipelite.fingerprint.files import FileCache
+from pipelite.fingerprint.insides import SCALARS, function_name, get_attributes, get_cells, get_plain
 from pipelite.fingerprint.items import Binary, Foreign, Item, Live, Target
 from pipelite.fingerprint.modules import find_spec, is_own_path, loaded_module, module_name, module_path, qualified_name
 from pipelite.fingerprint.names import LiveNames, Resolver
@@ -32,9 +33,6 @@ from pipelite.fingerprint.sources import find_function, load_source
 from pipelite.fingerprint.syntax import Walk
 from pipelite.fingerprint.unloaded import OwnModule
 from pipelite.fingerprint.values import identify_value
-
-#: Values of these types identify themselves and are written into the text of what holds them.
-SCALARS = (type(None), bool, int, float, complex, str, bytes)
 
 #: Types that programs hold for what they do, not for what is in them: nothing of theirs needs to be mentioned.
 _BY_TYPE = frozenset(
@@ -228,7 +226,7 @@ class LiveObjects:
             options = getattr(value, "options", None)
             depends_on = tuple(getattr(options, "depends_on", ()))
             return [("func", value.func), ("version", getattr(options, "version", None)), ("depends_on", depends_on)]
-        if not self.is_own_class(cls) and callable(wrapped := _get_plain(value, "__wrapped__")):
+        if not self.is_own_class(cls) and callable(wrapped := get_plain(value, "__wrapped__")):
             return [("func", wrapped)]
         return None
 
@@ -303,14 +301,17 @@ class LiveObjects:
             return True
         if not depth or type(value) in SCALARS:
             return False
-        if type(value) in (list, tuple, dict) or self.is_own_class(type(value)):
-            return any(self._holds_path(part, depth - 1) for part in _get_attributes(value).values())
+        if type(value) in (list, tuple):
+            return any(self._holds_path(part, depth - 1) for part in value)
+        if type(value) is dict or self.is_own_class(type(value)):
+            parts = value if type(value) is dict else get_attributes(value)
+            return any(self._holds_path(part, depth - 1) for part in parts.values())
         return False
 
     def _by_attributes(self, target: Live) -> Item:
         """Part by part: a container, and what has no stable hash but is of an own class, or holds own code."""
         value, label = target.value, target.label
-        attributes = _get_attributes(value)
+        attributes = get_attributes(value)
         is_known = isinstance(value, list | tuple | dict) or self.is_own_class(type(value))
         if not (is_known or any(map(self._holds_code, attributes.values()))):
             name = f"{type(value).__module__}.{type(value).__qualname__}"
@@ -333,17 +334,6 @@ class LiveObjects:
         )
 
 
-def function_name(func: FunctionType) -> str:
-    """Name of the code of a function, whatever name its wrapper gave it."""
-    return f"{module_name(str(func.__globals__.get('__name__')))}.{func.__code__.co_qualname}"
-
-
-def get_cells(func: FunctionType) -> dict[str, Any]:
-    """Values that a function closes over; names that are not bound yet are left out."""
-    pairs = zip(func.__code__.co_freevars, func.__closure__ or (), strict=True)
-    return {name: cell.cell_contents for name, cell in pairs if _is_filled(cell)}
-
-
 def _path(value: PurePath, target: Live) -> Item:
     """A path in a global counts as it is written: what a step reads from it is recorded when it reads.
 
@@ -355,33 +345,6 @@ def _path(value: PurePath, target: Live) -> Item:
         text = PurePath(os.path.relpath(value, target.home)).as_posix()
     identity = identify("path", text)
     return Item(label=f"constant {target.label}", identity=identity, shape=identity, is_value=True)
-
-
-def _is_filled(cell: CellType) -> bool:
-    try:
-        return cell.cell_contents is not cell
-    except ValueError:
-        return False
-
-
-def _get_plain(value: Any, name: str) -> Any:
-    """An attribute of an object; what looks attributes up on demand is not asked for new ones."""
-    found = inspect.getattr_static(value, name, None)
-    return getattr(value, name, None) if found is not None else None
-
-
-def _get_attributes(value: Any) -> dict[str, Any]:
-    if isinstance(value, dict):
-        return {f"[{key!r}]" if type(key) in SCALARS else f"[{n}]": part for n, (key, part) in enumerate(value.items())}
-    if isinstance(value, list | tuple):
-        return {f"[{place}]": part for place, part in enumerate(value)}
-    attributes = dict(getattr(value, "__dict__", {}))
-    for cls in type(value).__mro__:
-        slots = vars(cls).get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if name not in ("__dict__", "__weakref__") and hasattr(value, name):
-                attributes[name] = getattr(value, name)
-    return {str(name): part for name, part in attributes.items()}
 
 
 def _order(code: Any) -> tuple[str, str, int]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import attrs
 
+from pipelite.errors import SourceChangedError
 from pipelite.fingerprint.items import Binary, Folder, Foreign, Live, Static, Target
 from pipelite.fingerprint.modules import find_spec, is_own, loaded_module, module_name, module_path
 from pipelite.fingerprint.scopes import Imported
@@ -60,7 +61,13 @@ class Resolver:
             return Folder(name) if loaded is not None or find_spec(name) is not None else None
         if not path.endswith((".py", ".pyw")):
             return Binary(name, path)
-        source = load_source(path)
+        try:
+            source = load_source(path)
+        except SourceChangedError:
+            if loaded_module(name) is not None:
+                raise
+            # Not Python: whoever imports it gets an error, and another one when its bytes change.
+            return Binary(name, path)
         return OwnModule(name, source) if source is not None else None
 
     def find_import(self, imported: Imported, package: str) -> Target | None:

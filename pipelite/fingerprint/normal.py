@@ -15,6 +15,15 @@ def signature(arguments: ast.arguments) -> str:
     return f"{names[0]}/{names[1]}*{star}|{keywords}**{double}={len(arguments.defaults)}{given}"
 
 
+def dotted(node: ast.expr) -> tuple[ast.Name | None, list[str]]:
+    """`a.b.c` as the name and the attributes below it; no name where it starts with something else."""
+    attributes: list[str] = []
+    while isinstance(node, ast.Attribute):
+        attributes.append(node.attr)
+        node = node.value
+    return (node if isinstance(node, ast.Name) else None), attributes[::-1]
+
+
 def does_nothing(statement: Any) -> bool:
     """Whether a statement only fills a place: docstrings, bare constants, `pass`, declarations without value."""
     return isinstance(statement, ast.Pass | ast.Global | ast.Nonlocal) or (

@@ -15,7 +15,7 @@ import attrs
 
 from pipelite.fingerprint.bytecode import constant_text
 from pipelite.fingerprint.digests import digest
-from pipelite.fingerprint.normal import does_nothing, merged, signature, unquoted
+from pipelite.fingerprint.normal import does_nothing, dotted, merged, signature, unquoted
 from pipelite.fingerprint.scopes import (
     Comprehension,
     Function,
@@ -185,12 +185,8 @@ class Walk:
         return "Nonlocal" if scope is not None and name in scope.nonlocals else "Name"
 
     def _attribute(self, node: ast.Attribute) -> None:
-        chain = []
-        inner: ast.expr = node
-        while isinstance(inner, ast.Attribute):
-            chain.append(inner.attr)
-            inner = inner.value
-        if isinstance(inner, ast.Name) and self._reference(inner, chain[::-1]):
+        base, chain = dotted(node)
+        if base is not None and self._reference(base, chain):
             return
         self._pieces.append("Attribute(")
         self.visit(node.value)
@@ -337,18 +333,11 @@ class Walk:
                 self.visit(decorator)
 
     def _is_ignored(self, decorator: ast.expr) -> bool:
-        inner: ast.expr = decorator
-        attributes: list[str] = []
-        while isinstance(inner, ast.Attribute | ast.Call):
-            if isinstance(inner, ast.Call):
-                inner = inner.func
-            else:
-                attributes.append(inner.attr)
-                inner = inner.value
-        if not isinstance(inner, ast.Name):
-            return False
-        targets = self._lookup(inner.id)
-        return any(self._names.is_ignored(self._descend(target, attributes[::-1])[0]) for target in targets)
+        while isinstance(decorator, ast.Call):
+            decorator = decorator.func
+        base, attributes = dotted(decorator)
+        targets = [] if base is None else self._lookup(base.id)
+        return any(self._names.is_ignored(self._descend(target, attributes)[0]) for target in targets)
 
     def _comprehension(self, node: Comprehension) -> None:
         self._pieces.append(f"{type(node).__name__}(")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from json.encoder import encode_basestring_ascii as quote
@@ -213,6 +214,13 @@ class Planner:
         # hashed once.
         remembered = self._remembered.get(id(value))
         if remembered is None:
+            for path in _iter_paths(value):
+                if not path.exists():
+                    raise FingerprintError(
+                        f"step {state.node.name!r}, argument {name!r}: there is no file or folder {str(path)!r} "
+                        f"(seen from {os.getcwd()})",
+                        step=state.node.name,
+                    )
             try:
                 remembered = self.fingerprinter.value(
                     replace_handles(value, lambda handle: Identified(self.identity_of(handle)))

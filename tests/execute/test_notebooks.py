@@ -54,9 +54,7 @@ def test_a_redefined_cell_recomputes_what_it_changed_and_another_kernel_finds_th
     first = STEPS.format(offset=0)
     second = STEPS.format(offset=5)
 
-    shown = run_cells(
-        SETUP.format(scale=10), first, SHOW, SHOW, second, SHOW, SETUP.format(scale=20) + second, SHOW
-    )
+    shown = run_cells(SETUP.format(scale=10), first, SHOW, SHOW, second, SHOW, SETUP.format(scale=20) + second, SHOW)
     again = run_cells(SETUP.format(scale=10), first, "", "", SHOW)
 
     assert shown[2] == "10 True ['completed', 'completed']"

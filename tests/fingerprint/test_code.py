@@ -617,6 +617,15 @@ def test_it_does_not_matter_whether_a_lazy_module_is_loaded_by_now(project):
     assert digest(flow.f) == before
 
 
+def test_a_lazy_module_that_is_no_python_counts_by_its_bytes(project):
+    project.write("broken", "def g(:\n")
+    flow = project.load("uses_broken", "def f(x):\n    from broken import g\n    return g(x)\n")
+    before = digest(flow.f)
+    project.write("broken", "def g(::\n")
+
+    assert digest(flow.f) != before
+
+
 def test_a_constant_that_was_set_in_a_lazy_module_counts(project):
     project.write("lazy_rate", "RATE = 1\n\ndef g(x):\n    return x * RATE\n")
     flow = project.load("uses_rate", "def f(x):\n    from lazy_rate import g\n    return g(x)\n")

@@ -10,7 +10,9 @@ from pipelite.records import ArtifactRef, FileRead, StoredResult
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
-def stored(*, inline: str | None = "1", reads: tuple[FileRead, ...] = (), age: timedelta = timedelta(hours=1), id: int = 1):
+def stored(
+    *, inline: str | None = "1", reads: tuple[FileRead, ...] = (), age: timedelta = timedelta(hours=1), id: int = 1
+):
     ref = ArtifactRef(digest="int:1", kind="json", inline=inline, path=None if inline else "ab/x.npy")
     return StoredResult(
         key="k", step_run_id=id, outputs={"result": ref}, form="value", reads=reads, created_at=NOON - age
@@ -18,9 +20,7 @@ def stored(*, inline: str | None = "1", reads: tuple[FileRead, ...] = (), age: t
 
 
 def choose(*results, cache=None, regenerate=False, is_intact=lambda ref: True, changed_read=lambda reads: None):
-    return decide(
-        results, cache=cache, regenerate=regenerate, now=NOON, is_intact=is_intact, changed_read=changed_read
-    )
+    return decide(results, cache=cache, regenerate=regenerate, now=NOON, is_intact=is_intact, changed_read=changed_read)
 
 
 def test_without_a_stored_result_a_step_is_computed():
