@@ -179,7 +179,7 @@ def _import_script(name: str, file: str) -> Any:
     try:
         # Compiled from the source, as Python does with a script: a cached form may be of another version that was
         # written within the same second.
-        exec(loader.source_to_code(loader.get_data(file), file), vars(module))
+        exec(loader.source_to_code(loader.get_data(file), file), vars(module))  # noqa: S102 - what an import does
     except ImportingScript:
         pass
     except BaseException:

@@ -89,6 +89,9 @@ class Resolver:
             case Foreign(name=above, module=module):
                 full = f"{above}.{name}"
                 return Foreign(full, full if self._is_in_namespace(above, module, full) else module)
+            case Binary():
+                # One file, one piece: nothing in it can be told apart.
+                return target
             case Folder(name=above):
                 return self.find_module(f"{above}.{name}")
             case OwnModule():

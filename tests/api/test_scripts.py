@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import re
@@ -284,7 +285,7 @@ def start_slow_script(project: Path, *, seconds: float, command: list[str] | Non
     while time.monotonic() < until and process.poll() is None:
         runs = workspace.runs()
         if runs and "slow" in runs[0].steps:
-            return process, lambda: Workspace().run(runs[0].id)
+            return process, functools.partial(Workspace().run, runs[0].id)
         time.sleep(0.05)
     raise AssertionError(process.communicate()[0])
 

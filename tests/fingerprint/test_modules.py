@@ -119,7 +119,8 @@ def test_modules_outside_of_python_are_own(folder):
     assert not any(name in sys.modules for name in ("mine", "bare"))
 
 
-def test_a_module_that_hides_one_of_python_s_is_own(folder):
+def test_a_module_that_hides_one_of_python_s_is_own(folder, monkeypatch):
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
     write(folder / "colorsys.py")
 
     assert is_own("colorsys")
