@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from pipelite._garbage import collector_paused
 from pipelite.define.context import active
 from pipelite.define.graph import Graph, Node
 from pipelite.define.handles import PLAIN, ListOutput, Output
@@ -35,7 +36,8 @@ def trace(func: Callable[..., Any], arguments: Mapping[str, Any], *, name: str) 
     outer = active.trace
     active.trace = traced
     try:
-        returned = func(**arguments)
+        with collector_paused():
+            returned = func(**arguments)
     finally:
         active.trace = outer
     if not traced.nodes:

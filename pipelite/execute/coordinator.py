@@ -20,6 +20,7 @@ from typing import Any
 
 import attrs
 
+from pipelite._garbage import collector_paused
 from pipelite.define import Graph, iter_handles
 from pipelite.errors import PipeliteError
 from pipelite.execute.dispatch import Dispatcher, Lease, describe_death, learn_durations, wait_for_exit
@@ -179,17 +180,19 @@ class Coordinator:
             states, self._arrived = self._arrived, []
             if self._ending is not None:
                 return
-            self._planner.plan(states)
-            now = now_text()
-            for state in states:
-                decision = state.decision
-                assert decision is not None
-                if decision.result is not None:
-                    self._reuse(state, decision.result, now)
-                elif self._follows_another(state):
-                    continue
-                else:
-                    self._dispatcher.queue.append(state)
+            with collector_paused():
+                self._planner.plan(states)
+                self._follow_decisions(states)
+
+    def _follow_decisions(self, states: list[NodeRun]) -> None:
+        now = now_text()
+        for state in states:
+            decision = state.decision
+            assert decision is not None
+            if decision.result is not None:
+                self._reuse(state, decision.result, now)
+            elif not self._follows_another(state):
+                self._dispatcher.queue.append(state)
 
     def _follows_another(self, state: NodeRun) -> bool:
         """Of equal nodes in one run one is computed and the others take its result."""
@@ -310,8 +313,8 @@ class Coordinator:
 
     def _reuse(self, state: NodeRun, result: StoredResult, now: str) -> None:
         state.status = Status.REUSED
-        state.outputs = dict(result.outputs)
-        state.form = result.form
+        if state.needs_outputs:
+            state.outputs, state.form = dict(result.outputs), result.form
         self._recorder.add_reused(state, result.step_run_id, now)
         self._finish(state, 0.0, None)
 

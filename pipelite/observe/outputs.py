@@ -17,7 +17,10 @@ VALUE_WIDTH = 100
 
 
 def summarize_outputs(store: Store, run: RunRecord, step_runs: Sequence[StepRunRecord]) -> dict[str, Any]:
-    """Outputs of a run for JSON: {"value": ...}, {"kind": ..., "path": ..., ...}, lists and dicts of these, or null."""
+    """Outputs of a run for JSON: {"value": ...}, {"kind": ..., "path": ...}, null, or several of these.
+
+    Several are a list, or {"dict": ...} by name.
+    """
     by_name = {each.name: each for each in step_runs}
     return {name: _summarize(store, place, by_name) for name, place in run.outputs.items()}
 
@@ -51,8 +54,8 @@ def describe_output(summary: Any) -> str:
         return _cut(json.dumps(summary["value"], ensure_ascii=False))
     if "item" in summary:
         return _cut(f"{summary['item']} of {describe_output(summary['of'])}")
-    if "kind" not in summary or isinstance(summary["kind"], dict):
-        parts = (f"{name}: {describe_output(part)}" for name, part in summary.items())
+    if "dict" in summary:
+        parts = (f"{name}: {describe_output(part)}" for name, part in summary["dict"].items())
         return _cut("{" + ", ".join(parts) + "}")
     if summary["kind"] in ("file", "folder"):
         # The path is what a reader wants to have whole.
@@ -66,7 +69,7 @@ def _summarize(store: Store, place: Mapping[str, Any], by_name: Mapping[str, Ste
     if "value" in place:
         return {"value": place["value"]}
     if "dict" in place:
-        return {name: _summarize(store, part, by_name) for name, part in place["dict"].items()}
+        return {"dict": {name: _summarize(store, part, by_name) for name, part in place["dict"].items()}}
     several = place.get("list", place.get("tuple"))
     if several is not None:
         return [_summarize(store, part, by_name) for part in several]
@@ -91,7 +94,7 @@ def _look_up(summary: dict[str, Any], path: Sequence[Any]) -> dict[str, Any]:
 
 def _summarize_output(store: Store, step_run: StepRunRecord, name: str | None) -> Any:
     if name is None and len(step_run.outputs) > 1:
-        return {each: summarize_artifact(store, ref) for each, ref in step_run.outputs.items()}
+        return {"dict": {each: summarize_artifact(store, ref) for each, ref in step_run.outputs.items()}}
     ref = step_run.outputs.get(name or RESULT)
     return None if ref is None else summarize_artifact(store, ref)
 

@@ -68,11 +68,14 @@ def _find_obstacle(
     """What keeps one stored result from being taken, in words."""
     if isinstance(cache, timedelta) and now - result.created_at > cache:
         return f"the stored result is older than {cache}"
-    if cache is None and all(ref.inline == "null" for ref in result.outputs.values()):
-        return RUNS_FOR_ITS_EFFECT
+    only_none = cache is None
     for name, ref in result.outputs.items():
         if ref.inline is None and not is_intact(ref):
             return f"its stored output {name!r} is missing or damaged"
+        if ref.inline != "null":
+            only_none = False
+    if only_none:
+        return RUNS_FOR_ITS_EFFECT
     if result.reads:
         return changed_read(result.reads)
     return None

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from tests.fingerprint.edits.counting import COUNTING
-from tests.fingerprint.edits.layout import LAYOUT
+from edits.counting import COUNTING
+from edits.layout import LAYOUT
 
 EDITS = Path(__file__).parent / "edits"
 #: Reaches the same program through an import inside a function: from source that is never imported.

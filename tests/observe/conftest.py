@@ -67,11 +67,11 @@ class Records:
             **fields,
         }
 
-
-def code(digest, not_tracked=(), **parts):
-    """A code fingerprint; of names, the first underscore stands for the blank behind "function", "package"."""
-    named = {name.replace("_", " ", 1): identity for name, identity in parts.items()}
-    return CodeFingerprint(digest=digest, parts=named, not_tracked=tuple(not_tracked))
+    @staticmethod
+    def code(digest, not_tracked=(), **parts):
+        """Of the names of parts, the first underscore stands for the blank behind "function" or "package"."""
+        named = {name.replace("_", " ", 1): identity for name, identity in parts.items()}
+        return CodeFingerprint(digest=digest, parts=named, not_tracked=tuple(not_tracked))
 
 
 @pytest.fixture

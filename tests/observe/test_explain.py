@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from conftest import code
 from pipelite.errors import NotFoundError
 from pipelite.observe import explain_run, explain_step
 from pipelite.records import RESULT, ArtifactRef
@@ -44,36 +43,42 @@ class TestFirstTime:
 
 
 class TestCode:
-    def test_a_changed_function_is_named(self, second):
+    def test_a_changed_function_is_named(self, records, second):
         codes = [
-            code("c1", **{"function_features.is_rush_hour": "ast#1", "function_flow.fit": "ast#2"}),
-            code("c2", **{"function_features.is_rush_hour": "ast#9", "function_flow.fit": "ast#2"}),
+            records.code("c1", **{"function_features.is_rush_hour": "ast#1", "function_flow.fit": "ast#2"}),
+            records.code("c2", **{"function_features.is_rush_hour": "ast#9", "function_flow.fit": "ast#2"}),
         ]
 
         line = second({"code": "c1"}, {"code": "c2"}, codes)
 
         assert line == "computed: function features.is_rush_hour changed"
 
-    def test_a_changed_constant_is_shown_before_and_after(self, second):
-        codes = [code("c1", **{"constant_flow.RATE": "float:0.1"}), code("c2", **{"constant_flow.RATE": "float:0.2"})]
+    def test_a_changed_constant_is_shown_before_and_after(self, records, second):
+        codes = [
+            records.code("c1", **{"constant_flow.RATE": "float:0.1"}),
+            records.code("c2", **{"constant_flow.RATE": "float:0.2"}),
+        ]
 
         assert second({"code": "c1"}, {"code": "c2"}, codes) == "computed: constant flow.RATE was 0.1, is 0.2"
 
-    def test_a_package_is_shown_with_both_versions(self, second):
-        codes = [code("c1", package_numpy="2.1.0"), code("c2", package_numpy="2.2.0")]
+    def test_a_package_is_shown_with_both_versions(self, records, second):
+        codes = [records.code("c1", package_numpy="2.1.0"), records.code("c2", package_numpy="2.2.0")]
 
         assert second({"code": "c1"}, {"code": "c2"}, codes) == "computed: package numpy 2.1.0 -> 2.2.0"
 
-    def test_what_came_and_what_went_is_named(self, second):
-        codes = [code("c1", **{"function_flow.old": "ast#1"}), code("c2", **{"function_flow.new": "ast#1"})]
+    def test_what_came_and_what_went_is_named(self, records, second):
+        codes = [
+            records.code("c1", **{"function_flow.old": "ast#1"}),
+            records.code("c2", **{"function_flow.new": "ast#1"}),
+        ]
 
         line = second({"code": "c1"}, {"code": "c2"}, codes)
 
         assert line == "computed: it uses function flow.new now; it no longer uses function flow.old"
 
     def test_many_changes_are_counted_in_the_line_and_listed_for_one_step(self, store, records):
-        old = code("c1", **{f"function_flow.f{number}": "ast#1" for number in range(5)})
-        new = code("c2", **{f"function_flow.f{number}": "ast#2" for number in range(5)})
+        old = records.code("c1", **{f"function_flow.f{number}": "ast#1" for number in range(5)})
+        new = records.code("c2", **{f"function_flow.f{number}": "ast#2" for number in range(5)})
         first = records.run(records.step(code="c1"), codes=[old, new])
         run = records.run(records.step(key="k2", code="c2"))
 
@@ -84,7 +89,7 @@ class TestCode:
         assert explanation.compared_with == first.id
 
     def test_what_is_not_tracked_is_listed_also_for_a_reused_step(self, store, records):
-        opaque = code("c1", not_tracked=["function flow.fit: eval()"])
+        opaque = records.code("c1", not_tracked=["function flow.fit: eval()"])
         first = records.run(records.step(code="c1"), codes=[opaque])
         origin = step_run_id(first.number, 0)
         run = records.run(records.step(code="c1", status="reused", computed_by=origin, outputs={}))

@@ -53,7 +53,14 @@ def test_counts_name_reused_and_computed_first():
 
 @pytest.mark.parametrize(
     ("name", "base"),
-    [("fit[0]", "fit"), ("inner/fit[12]", "inner/fit"), ("fit", None), ("fit[a]", None), ("fit[]", None), ("[0]", None)],
+    [
+        ("fit[0]", "fit"),
+        ("inner/fit[12]", "inner/fit"),
+        ("fit", None),
+        ("fit[a]", None),
+        ("fit[]", None),
+        ("[0]", None),
+    ],
 )
 def test_the_elements_of_a_fan_out_are_known_by_their_names(name, base):
     assert fan_out_of(name) == base

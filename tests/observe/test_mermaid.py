@@ -5,6 +5,7 @@ from __future__ import annotations
 from pipelite import step
 from pipelite.define import trace
 from pipelite.observe import to_mermaid
+from pipelite.store import get_step_runs
 
 
 @step
@@ -66,9 +67,9 @@ def test_a_long_fan_out_is_one_box_and_has_each_arrow_once():
 
 def test_names_cannot_break_out_of_their_label():
     def body():
-        load.with_options(name='a"] --> <b> #`;')(1)
+        load.with_options(name='a"; --> <b> #`')(1)
 
-    assert draw(body)[1] == '    n0["a#34;] --#62; #60;b#62; #35;#96;;"]'
+    assert draw(body)[1] == '    n0["a#34;; --#62; #60;b#62; #35;#96;"]'
 
 
 def test_a_stored_run_is_drawn_with_its_states(records):
@@ -78,7 +79,6 @@ def test_a_stored_run_is_drawn_with_its_states(records):
         records.step("fit", key="k2", inputs=origin),
         records.step("report", key="k3", after=["fit", "load"], inputs=origin),
     )
-    from pipelite.store import get_step_runs
 
     lines = to_mermaid(get_step_runs(records.store, run.id)).splitlines()
 
@@ -94,7 +94,6 @@ def test_a_box_of_many_steps_shows_the_state_that_matters_most(records):
     steps = [records.step(f"fit[{number}]", key=f"k{number}") for number in range(20)]
     steps[7]["status"] = "failed"
     run = records.run(*steps)
-    from pipelite.store import get_step_runs
 
     lines = to_mermaid(get_step_runs(records.store, run.id)).splitlines()
 
