@@ -119,6 +119,7 @@ class ProgressDisplay:
         while not self._stopped.wait(POLL_S):
             if self._live is None and self._wants_live():
                 self._live = open_live(self._stream, self._pipeline)
+                self._mode = "auto" if self._live is not None else "plain"
             self._tell_events()
             if self._live is not None:
                 self._try(self._live.show, self._progress)
