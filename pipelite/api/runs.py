@@ -9,11 +9,12 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pipelite.api.artifact import Artifact
+from pipelite.api.interrupts import canceled_by_ctrl_c
 from pipelite.define import ListOutput, Output
 from pipelite.errors import NotFoundError, PipeliteError, RunCanceled, StepFailed
 from pipelite.execute import Coordinator, Progress, collect_sources, load_exception, local_target
@@ -226,18 +227,8 @@ class Run:
         """Wait for its end; Ctrl-C lets running steps finish, a second one ends them."""
         execution = self._execution
         assert execution is not None
-        interrupts = 0
-        while execution.is_alive():
-            try:
-                execution.join(None)
-            except KeyboardInterrupt:
-                interrupts += 1
-                if interrupts == 1:
-                    _exit_with_130_if_uncaught()
-                    sys.stderr.write("canceling: running steps finish; Ctrl-C again ends them at once\n")
-                    execution.coordinator.drain()
-                else:
-                    execution.coordinator.stop()
+        with canceled_by_ctrl_c(execution.coordinator):
+            execution.join(None)
         execution.raise_error()
         status = self.record.status
         if status is Status.FAILED:
@@ -463,21 +454,6 @@ class _Execution:
         return error
 
 
-def _exit_with_130_if_uncaught() -> None:
-    """Make a script that does not catch the `RunCanceled` of its Ctrl-C end as interrupted programs do."""
-    show_others = sys.excepthook
-
-    def show(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-        if not isinstance(error, RunCanceled):
-            show_others(kind, error, trace)
-            return
-        sys.stderr.write(f"{error}\n")
-        # What an exception hook exits with is what the interpreter exits with.
-        raise SystemExit(RunCanceled.exit_code)
-
-    sys.excepthook = show
-
-
 def start_run(
     pipeline: Pipeline[Any, Any],
     values: Mapping[str, Any],
@@ -572,7 +548,7 @@ def _encode_parameters(values: Mapping[str, Any]) -> tuple[dict[str, Any], bytes
             shown[name] = value
         else:
             plain = False
-            shown[name] = str(value) if isinstance(value, os.PathLike | datetime) else _short_repr(value)
+            shown[name] = str(value) if isinstance(value, os.PathLike | date) else _short_repr(value)
     if plain:
         return shown, None
     try:

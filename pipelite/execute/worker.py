@@ -65,6 +65,10 @@ class Worker:
         self.spool: SpoolWriter
         self.spool_file = ""
         self.mark: MarkFile
+        self.scratch_root: Path
+        #: Where the output of the last step ended, and the processor time of all finished children by then.
+        self.log_end = 0
+        self.children_cpu = 0.0
 
     def run(self, batch: Batch) -> Returned:
         """Run the items of a batch in order until its time is used up."""
@@ -119,7 +123,9 @@ class Worker:
         root = Path(setup.root)
         self.store = ArtifactStore(root)
         name = f"{setup.run_id}/{os.getpid()}"
+        self.scratch_root = root / "tmp"
         self.output.open(root / "logs" / f"{name}.log", f"{name}.log")
+        self.log_end = self.output.end()
         self.spool_file = f"{name}.jsonl"
         self.spool = SpoolWriter(root / "spool" / self.spool_file)
         self.mark = MarkFile(root / "spool" / f"{name}.mark")
@@ -127,7 +133,7 @@ class Worker:
     def _run_item(self, item: WorkItem) -> Outcome:
         setup = self.setup
         assert setup is not None
-        log_start = self.output.end()
+        log_start, children_cpu = self.log_end, self.children_cpu
         here = context.StepContext(
             run_id=setup.run_id,
             pipeline=setup.pipeline,
@@ -135,14 +141,13 @@ class Worker:
             position=item.position,
             attempt=item.attempt,
             sink=self,
-            scratch_root=Path(setup.root, "tmp"),
+            scratch_root=self.scratch_root,
         )
         failure = None
         outputs, form, returned_none = "{}", "value", False
         artifacts: tuple[tuple[Any, ...], ...] = ()
         reads: tuple[tuple[str, str], ...] = ()
         context.enter(here)
-        children_cpu = _children_cpu()
         started_at = self.mark.set(item.position, item.attempt, log_start)
         started_cpu, started = time.process_time(), time.monotonic()
         duration: float | None = None
@@ -152,7 +157,7 @@ class Worker:
             use_threads(item.cpus, setup.environment)
             if item.records_reads:
                 self.reads.start()
-            started_cpu, started = time.process_time(), time.monotonic()
+            started = time.monotonic()
             value = function(*args, **kwargs)
             duration = time.monotonic() - started
             if item.records_reads:
@@ -171,7 +176,9 @@ class Worker:
             if item.records_reads:
                 self.reads.stop(working_directory="", ignored=())
             context.leave()
-        cpu = time.process_time() - started_cpu + _children_cpu() - children_cpu
+        self.log_end = self.output.end()
+        self.children_cpu = _children_cpu()
+        cpu = time.process_time() - started_cpu + self.children_cpu - children_cpu
         peak = 0
         if duration > MEMORY_FIGURE_FROM_S:
             peak = _read_peak_memory()
@@ -190,7 +197,7 @@ class Worker:
             cpu_s=cpu,
             peak_memory_bytes=peak,
             log_start=log_start,
-            log_end=self.output.end(),
+            log_end=self.log_end,
             spool_end=self.spool.end,
         )
 

@@ -305,7 +305,10 @@ def _identity(value: Any, identify: Identify) -> str | None:
 
 
 def _type_name(value: Any) -> str:
-    return qualified_name(type(value)).removeprefix("builtins.")
+    kind = type(value)
+    if kind.__module__ == "builtins":
+        return kind.__qualname__
+    return qualified_name(kind)
 
 
 def _inline_ref(value: Any, kind: str, text: str, identity: str) -> ArtifactRef:

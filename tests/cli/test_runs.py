@@ -6,17 +6,6 @@ import os
 import subprocess
 import sys
 
-import pytest
-
-
-@pytest.fixture
-def two_runs(command, folder):
-    """The folder after a run, an edit of the helper, and another run."""
-    command("run", "flow.py:train", "-p", "n=2")
-    (folder / "helpers.py").write_text("def scale(x):\n    return x * 20\n")
-    command("run", "flow.py:train", "-p", "n=2")
-    return folder
-
 
 class TestList:
     def test_runs_are_listed_the_newest_first(self, command, two_runs):
