@@ -84,11 +84,15 @@ class StoredResult:
     key: str
     #: The step run that computed it.
     step_run_id: int
-    outputs: Mapping[str, ArtifactRef]
+    #: Its outputs as the store keeps them: most are never looked at, and to decode them all would be half of the time.
+    outputs: str
+    #: Whether an output may be a file, or None: then it is to be looked at before it is reused.
+    needs_look: bool
     #: "value", "tuple" or "dict": what the function returned, so that all outputs together can be given as it did.
     form: str
     reads: tuple[FileRead, ...]
-    created_at: datetime
+    #: UTC, as ISO text.
+    created_at: str
 
 
 @attrs.frozen(kw_only=True)

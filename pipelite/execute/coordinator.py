@@ -314,7 +314,7 @@ class Coordinator:
     def _reuse(self, state: NodeRun, result: StoredResult, now: str) -> None:
         state.status = Status.REUSED
         if state.needs_outputs:
-            state.outputs, state.form = dict(result.outputs), result.form
+            state.outputs, state.form = decode_outputs(result.outputs), result.form
         self._recorder.add_reused(state, result.step_run_id, now)
         self._finish(state, 0.0, None)
 
@@ -498,7 +498,7 @@ def preview(coordinator: Coordinator) -> list[tuple[NodeRun, str | None]]:
         for state in arrived:
             result = state.decision.result if state.decision is not None else None
             if result is not None:
-                state.outputs, state.form = dict(result.outputs), result.form
+                state.outputs, state.form = decode_outputs(result.outputs), result.form
                 state.status = Status.REUSED
             for dependent, order_only in state.dependents:
                 if result is None and not order_only:

@@ -11,6 +11,10 @@ from pipelite.fingerprint import FileCache, digest_file, is_own, main_name, modu
 from pipelite.records import CodeFingerprint
 
 
+#: Whose code a module is does not change while it is loaded: name to the module and its own source file, if it has one.
+_known: dict[str, tuple[object, Path | None]] = {}
+
+
 def collect_sources(
     codes: Iterable[CodeFingerprint], files: FileCache | None = None
 ) -> tuple[dict[str, str], dict[str, Path]]:
@@ -26,7 +30,10 @@ def collect_sources(
     places: dict[str, str] = {}
     contents: dict[str, Path] = {}
     for name, module in list(sys.modules.items()):
-        path = _source_of(name, module)
+        known = _known.get(name)
+        if known is None or known[0] is not module:
+            known = _known[name] = (module, _source_of(name, module))
+        path = known[1]
         if path is None:
             continue
         try:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import attrs
 
 from pipelite.records import ArtifactRef, FileRead, StoredResult
+from pipelite.store import decode_outputs
 
 #: Why a step is computed, in the words that a person reads. `None` stands for the ordinary case, no equal one before.
 REGENERATED = "regenerate_outputs is set"
@@ -66,10 +67,10 @@ def _find_obstacle(
     changed_read: Callable[[Sequence[FileRead]], str | None],
 ) -> str | None:
     """What keeps one stored result from being taken, in words."""
-    if isinstance(cache, timedelta) and now - result.created_at > cache:
+    if isinstance(cache, timedelta) and now - datetime.fromisoformat(result.created_at) > cache:
         return f"the stored result is older than {cache}"
-    only_none = cache is None
-    for name, ref in result.outputs.items():
+    only_none = cache is None and result.needs_look
+    for name, ref in decode_outputs(result.outputs).items() if result.needs_look else ():
         if ref.inline is None and not is_intact(ref):
             return f"its stored output {name!r} is missing or damaged"
         if ref.inline != "null":

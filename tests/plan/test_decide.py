@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from pipelite.plan import decide
 from pipelite.records import ArtifactRef, FileRead, StoredResult
+from pipelite.store import encode_outputs
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -15,7 +16,13 @@ def stored(
 ):
     ref = ArtifactRef(digest="int:1", kind="json", inline=inline, path=None if inline else "ab/x.npy")
     return StoredResult(
-        key="k", step_run_id=id, outputs={"result": ref}, form="value", reads=reads, created_at=NOON - age
+        key="k",
+        step_run_id=id,
+        outputs=encode_outputs({"result": ref}),
+        needs_look=True,
+        form="value",
+        reads=reads,
+        created_at=(NOON - age).isoformat(),
     )
 
 

@@ -374,7 +374,7 @@ class TestResults:
         assert len(found) == 1200
         [result] = found["key-7"]
         assert (result.key, result.step_run_id, result.form) == ("key-7", step_run_id(run.number, 7), "value")
-        assert result.outputs == {RESULT: FIVE}
+        assert decode_outputs(result.outputs) == {RESULT: FIVE}
         assert result.created_at.tzinfo is not None
 
     def test_results_that_differ_in_what_was_read_are_given_newest_first(self, store):
