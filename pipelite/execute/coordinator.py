@@ -27,16 +27,19 @@ from pipelite.execute.dispatch import Dispatcher, Lease, describe_death, learn_d
 from pipelite.execute.failures import load_exception
 from pipelite.execute.logs import cap_log
 from pipelite.execute.messages import Outcome, Returned
-from pipelite.execute.recording import Recorder, now_text
+from pipelite.execute.recording import Recorder
 from pipelite.execute.sending import Sender, make_setup
 from pipelite.execute.slots import LocalTarget
 from pipelite.execute.state import NodeRun, connect
 from pipelite.plan import Planner
 from pipelite.records import FINAL, Failure, RunRecord, Status, StoredResult
-from pipelite.store import STEP_RUNS_PER_RUN, RunWriter, Store, decode_outputs
+from pipelite.store import STEP_RUNS_PER_RUN, RunWriter, Store, decode_outputs, now_text
 
 #: Seconds between two looks at what runs: for marks, spools, logs, timeouts.
 POLL_S = 0.2
+#: Nodes that are planned in one go: few at first, so that the slots get to work, then more, which costs less for each.
+FIRST_PORTION = 64
+LARGEST_PORTION = 2048
 #: A retry waits up to this much longer than asked, so that steps which failed together do not come back together.
 JITTER = 0.25
 
@@ -90,7 +93,8 @@ class Coordinator:
         )
         self._planner.check_constants()
         self._unfinished = len(self.states)
-        self._arrived = [state for state in self.states if not state.waits_for]
+        self._arrived = deque(state for state in self.states if not state.waits_for)
+        self._portion = FIRST_PORTION
         self._in_flight: dict[str, NodeRun] = {}
         self._delayed: list[tuple[float, int, NodeRun]] = []
         self._order = itertools.count()
@@ -175,14 +179,21 @@ class Coordinator:
                 self._wait()
 
     def _settle(self) -> None:
-        """Plan all nodes whose inputs are there; a reused one brings others to that point."""
-        while self._arrived:
-            states, self._arrived = self._arrived, []
-            if self._ending is not None:
-                return
+        """Plan nodes whose inputs are there, until there is something to send; a reused one brings others to that point.
+
+        In portions, so that the slots work on the first of many while the rest is planned.
+        """
+        while self._arrived and self._ending is None and not self._dispatcher.queue:
+            states = [self._arrived.popleft() for _ in range(min(self._portion, len(self._arrived)))]
+            self._portion = min(2 * self._portion, LARGEST_PORTION)
             with collector_paused():
                 self._planner.plan(states)
                 self._follow_decisions(states)
+
+    def _plan_ahead(self) -> None:
+        queue, self._dispatcher.queue = self._dispatcher.queue, deque()
+        self._settle()
+        self._dispatcher.queue.extendleft(reversed(queue))
 
     def _follow_decisions(self, states: list[NodeRun]) -> None:
         now = now_text()
@@ -222,6 +233,12 @@ class Coordinator:
         try:
             event = self._events.get_nowait()
         except queue.Empty:
+            if self._arrived and self._ending is None:
+                # There is more to plan than to wait for.
+                self._plan_ahead()
+                return
+            if self._recorder.is_worth_it():
+                self._commit()
             try:
                 event = self._events.get(timeout=timeout)
             except queue.Empty:

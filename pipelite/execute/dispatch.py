@@ -19,8 +19,12 @@ from pipelite.execute.state import NodeRun
 
 #: A batch is made to last about this long, so that others of its steps are handed on in time.
 BATCH_S = 0.02
+#: Sending a batch costs so much that a shorter one is not worth it.
+LEAST_S = 0.0005
 #: A worker hands the rest of a batch back after this long: the estimate was wrong.
 BUDGET_S = 0.1
+#: What a worker does around a tiny step.
+OVERHEAD_S = 1.5e-5
 #: Steps estimated below this go in batches, and a slot gets its next batch while it works on one.
 TINY_S = 0.005
 #: Seconds per step as last measured in this process, by the digest of its code.
@@ -147,8 +151,9 @@ class Dispatcher:
         total = self._estimate(first)
         if cpus > 1 or total >= TINY_S or first.node.step.options.timeout_s is not None:
             return batch
-        # Never more than a fair share of what is ready: the slots are to end at about the same time.
-        most = len(queue) // (2 * self._target.size)
+        # Never more than a fair share of what is ready: the slots are to end at about the same time. A difference of
+        # less than LEAST_S between them does not matter.
+        most = max(len(queue) // (2 * self._target.size), min(len(queue), int(LEAST_S / total)))
         while len(batch) < most and total < BATCH_S:
             following = queue[0]
             options = following.node.step.options
@@ -187,12 +192,9 @@ class Dispatcher:
 
 def learn_durations(batch: list[NodeRun], returned: Returned) -> None:
     """Remember how long steps take, what the worker does around them included."""
-    outcomes = returned.outcomes
     spent: dict[str, list[float]] = {}
-    for state, outcome, following in zip(batch, outcomes, (*outcomes[1:], None), strict=False):
-        # From start to start covers storing the output too.
-        took = outcome.duration_s if following is None else following.started_at - outcome.started_at
-        spent.setdefault(state.code or "", []).append(max(took, 2e-5))
+    for state, outcome in zip(batch, returned.outcomes, strict=False):
+        spent.setdefault(state.code or "", []).append(outcome.duration_s + OVERHEAD_S)
     for code, times in spent.items():
         latest = sum(times) / len(times)
         before = _durations.get(code)

@@ -107,8 +107,9 @@ class Outcome(NamedTuple):
     returned_none: bool
     #: ((path, digest), ...)
     reads: tuple[tuple[str, str], ...]
-    #: Seconds since the epoch, when its function started.
-    started_at: float
+    #: UTC as ISO text: made by the workers, of which there are several, for the one coordinator.
+    started_at: str
+    ended_at: str
     duration_s: float
     cpu_s: float
     peak_memory_bytes: int

@@ -9,17 +9,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pipelite.define import Step
 from pipelite.execute.messages import Outcome
 from pipelite.execute.spool import SpoolReader
 from pipelite.execute.state import NodeRun
 from pipelite.fingerprint import ENVIRONMENT, digest, qualified_name
 from pipelite.records import ArtifactRef, Status
-from pipelite.store import RunWriter
+from pipelite.store import RunWriter, now_text, to_json
 
 #: Rows wait for company up to this long; what a step logged is to be visible within a second.
 COMMIT_EVERY_S = 0.1
 #: With this many rows in waiting, a commit costs little per row.
 COMMIT_AT_ROWS = 1000
+#: This many are written when there is nothing else to do, so that less is left for the end.
+COMMIT_IDLE_ROWS = 200
 
 
 class Recorder:
@@ -43,19 +46,35 @@ class Recorder:
 
     def add_computed(self, state: NodeRun, outcome: Outcome, log_file: str, *, reason: str | None) -> None:
         """A step run that ended in a worker, completed or failed for good."""
-        reads = json.dumps(dict(outcome.reads), separators=(",", ":")) if outcome.reads else "{}"
-        self._step_runs[state.id] = self._row(
-            state,
-            outputs=outcome.outputs if outcome.failure is None else None,
-            form=outcome.form,
-            reason=reason,
-            started_at=_from_epoch(outcome.started_at),
-            ended_at=_from_epoch(outcome.started_at + outcome.duration_s),
-            duration_s=outcome.duration_s,
-            cpu_s=outcome.cpu_s,
-            peak_memory_bytes=outcome.peak_memory_bytes,
-            reads=reads,
-            log=(log_file, outcome.log_start, outcome.log_end),
+        node, failure = state.node, state.failure
+        # Written out, and not by `_row`: this is the hottest place of a run that computes.
+        self._step_runs[state.id] = (
+            state.id,
+            self._writer.run_id,
+            node.position,
+            node.name,
+            self._name_of(node.step),
+            state.status.value,
+            state.key,
+            state.code,
+            state.inputs,
+            json.dumps([earlier.name for earlier in node.after]) if node.after else "[]",
+            ENVIRONMENT,
+            outcome.outputs if failure is None else None,
+            outcome.form,
+            None,
+            reason,
+            state.attempts,
+            outcome.started_at,
+            outcome.ended_at,
+            outcome.duration_s,
+            outcome.cpu_s,
+            outcome.peak_memory_bytes,
+            None if failure is None else format_failure(node.name, failure),
+            to_json(dict(outcome.reads)) if outcome.reads else "{}",
+            log_file,
+            outcome.log_start,
+            outcome.log_end,
         )
         if outcome.artifacts:
             now = now_text()
@@ -65,8 +84,7 @@ class Recorder:
     def add_result(self, state: NodeRun, outcome: Outcome) -> None:
         """What a step run computed may be taken by others from now on."""
         reads_digest = digest("reads", repr(outcome.reads).encode()) if outcome.reads else ""
-        ended_at = _from_epoch(outcome.started_at + outcome.duration_s)
-        self._results.append((state.key, reads_digest, state.id, ended_at))
+        self._results.append((state.key, reads_digest, state.id))
 
     def add_reused(self, state: NodeRun, computed_by: int, now: str, reason: str | None = None) -> None:
         self._step_runs[state.id] = self._row(
@@ -130,6 +148,10 @@ class Recorder:
             if name not in self._spools or self._spools[name].has_grown():
                 self.read_spool(name, states)
 
+    def is_worth_it(self) -> bool:
+        """Whether so much waits that an idle moment is well used for a commit."""
+        return len(self._step_runs) >= COMMIT_IDLE_ROWS
+
     def is_due(self) -> bool:
         """Whether it is time for a commit."""
         waiting = len(self._step_runs) + len(self._metrics)
@@ -181,17 +203,13 @@ class Recorder:
     ) -> tuple[Any, ...]:
         """One row in the order of STEP_RUN_COLUMNS."""
         node = state.node
-        step = node.step
-        name = self._names.get(id(step))
-        if name is None:
-            name = self._names[id(step)] = qualified_name(step.func)
         failure = state.failure
         return (
             state.id,
             self._writer.run_id,
             node.position,
             node.name,
-            name,
+            self._name_of(node.step),
             (status or state.status).value,
             state.key,
             state.code,
@@ -213,16 +231,17 @@ class Recorder:
             *log,
         )
 
+    def _name_of(self, step: Step[..., Any]) -> str:
+        name = self._names.get(id(step))
+        if name is None:
+            name = self._names[id(step)] = qualified_name(step.func)
+        return name
+
 
 def format_failure(step: str, failure: Any) -> str:
     """Text of a failed step: the step, the message, the traceback."""
     head = f"step {step!r} failed: {failure.type_name}: {failure.message}"
     return f"{head}\n\n{failure.traceback}".rstrip() if failure.traceback else head
-
-
-def now_text() -> str:
-    """The time as it stands in rows."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 def _from_epoch(seconds: float) -> str:

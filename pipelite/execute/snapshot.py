@@ -10,7 +10,6 @@ from types import ModuleType
 from pipelite.fingerprint import FileCache, digest_file, is_own, main_name, module_path
 from pipelite.records import CodeFingerprint
 
-
 #: Whose code a module is does not change while it is loaded: name to the module and its own source file, if it has one.
 _known: dict[str, tuple[object, Path | None]] = {}
 

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -192,7 +193,8 @@ class Worker:
             artifacts=artifacts,
             returned_none=returned_none,
             reads=reads,
-            started_at=started_at,
+            started_at=_to_text(started_at),
+            ended_at=_to_text(started_at + duration),
             duration_s=duration,
             cpu_s=cpu,
             peak_memory_bytes=peak,
@@ -338,6 +340,11 @@ def _leave_with_parent(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(PARENT_POLL_S)
     os._exit(1)
+
+
+def _to_text(seconds: float) -> str:
+    """Seconds since the epoch as times stand in rows."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
 
 
 def _children_cpu() -> float:

@@ -10,6 +10,9 @@ from blake3 import blake3
 #: Raised when the rule below, or the form of an identity, changes. Then no older result is found any more.
 SCHEMA = 1
 
+#: Length of a key: 160 bits of blake3. No two of them meet by chance, and a shorter key makes a smaller index.
+KEY_BYTES = 20
+
 #: What of the environment every step depends on; the packages that its code reaches are part of the code's digest.
 ENVIRONMENT = f"python {sys.version_info.major}.{sys.version_info.minor}"
 
@@ -37,4 +40,4 @@ def compute_key(call: str, inputs: Iterable[tuple[str, str]]) -> str:
     # This runs for every node of every run: one string, hashed once. A name has no "=", and the length before an
     # identity keeps apart where one ends and the next begins.
     text = call + "".join([f"{name}={len(identity)}:{identity}" for name, identity in inputs])
-    return blake3(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return blake3(text.encode("utf-8", "surrogatepass")).hexdigest(KEY_BYTES)

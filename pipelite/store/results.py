@@ -13,7 +13,7 @@ from pipelite.store.rows import decode_reads
 
 # The join order is fixed: from each key to its results, from each result to the step run that computed it.
 _FIND = (
-    "SELECT results.key, results.step_run_id, results.created_at, step_runs.form, step_runs.reads, step_runs.outputs "
+    "SELECT results.key, results.step_run_id, step_runs.ended_at, step_runs.form, step_runs.reads, step_runs.outputs "
     "FROM json_each(?) AS wanted CROSS JOIN results ON results.key = wanted.value "
     "CROSS JOIN step_runs ON step_runs.id = results.step_run_id"
 )
@@ -33,7 +33,7 @@ def find_results(database: Database, keys: Iterable[str]) -> dict[str, list[Stor
             found[result.key] = [result]
         else:
             others.append(result)
-            others.sort(key=attrgetter("created_at"), reverse=True)
+            others.sort(key=attrgetter("step_run_id"), reverse=True)
     return found
 
 

@@ -52,7 +52,7 @@ STEP_RUN_COLUMNS: tuple[str, ...] = (
     "log_start",
     "log_end",
 )
-RESULT_COLUMNS: tuple[str, ...] = ("key", "reads_digest", "step_run_id", "created_at")
+RESULT_COLUMNS: tuple[str, ...] = ("key", "reads_digest", "step_run_id")
 ARTIFACT_COLUMNS: tuple[str, ...] = (
     "digest",
     "kind",
@@ -144,12 +144,12 @@ CREATE TABLE step_runs (
 )
 """
 
+# Keys come in no order, so every commit touches pages all over this table: what it need not hold is left out.
 _RESULTS = """
 CREATE TABLE results (
     key TEXT NOT NULL,
     reads_digest TEXT NOT NULL,
     step_run_id INTEGER NOT NULL REFERENCES step_runs(id) ON DELETE CASCADE,
-    created_at TEXT NOT NULL,
     PRIMARY KEY (key, reads_digest)
 ) WITHOUT ROWID
 """

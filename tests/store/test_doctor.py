@@ -59,7 +59,7 @@ def keep(store, value, key):
     )
     RunWriter(store, run.id, store.owner.name).commit(
         step_runs=[tuple(row.values())],
-        results=[(key, "", row["id"], now_text())],
+        results=[(key, "", row["id"])],
         artifacts=[artifact],
         status=Status.COMPLETED,
     )
