@@ -319,10 +319,11 @@ def _inline_ref(value: Any, kind: str, text: str, identity: str) -> ArtifactRef:
 
 def _rename_into_place(temporary: Path, target: Path) -> None:
     try:
-        os.replace(temporary, target)
-    except FileNotFoundError:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(temporary, target)
+        try:
+            os.replace(temporary, target)
+        except FileNotFoundError:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(temporary, target)
     except OSError:
         # Another process put the same folder there just now.
         if not target.is_dir():
