@@ -140,7 +140,7 @@ class Pipeline(Generic[P, R]):
         )
 
     def _start(self, parameters: Mapping[str, Any], *, shows_progress: bool, rerun_of: str | None = None) -> Run:
-        from pipelite.api.runs import start_run
+        from pipelite.api.starting import start_run
 
         stop_if_importing_script()
         if is_tracing():

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import os
 import sys
-import threading
 import time
-import warnings
-from collections.abc import Iterator, Mapping
-from datetime import date, datetime
+from collections.abc import Mapping
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pipelite.api.artifact import Artifact
 from pipelite.api.interrupts import canceled_by_ctrl_c
-from pipelite.define import ListOutput, Output
+from pipelite.api.metrics import Metrics
+from pipelite.api.outputs import Outputs
 from pipelite.errors import NotFoundError, PipeliteError, RunCanceled, StepFailed
-from pipelite.execute import Coordinator, Progress, collect_sources, load_exception, local_target
 from pipelite.plan import load_outputs
-from pipelite.records import FINAL, RESULT, MetricRecord, RunRecord, Status, StepRunRecord
+from pipelite.records import FINAL, RESULT, RunRecord, Status, StepRunRecord
 from pipelite.store import (
-    RunWriter,
     Store,
-    create_run,
-    dumps_value,
-    find_known,
     get_metrics,
     get_parameters_pickle,
     get_run,
@@ -36,7 +28,7 @@ from pipelite.store import (
 )
 
 if TYPE_CHECKING:
-    from pipelite.api.pipelines import Pipeline
+    from pipelite.api.starting import Execution
 
 #: Seconds between two looks at a run of another process.
 _POLL_S = 0.2
@@ -46,7 +38,7 @@ _ENDED = FINAL | {Status.INTERRUPTED}
 class Run:
     """One tracked execution of a pipeline. Made by `Pipeline.run`, `Pipeline.submit` and `Workspace.run`."""
 
-    def __init__(self, store: Store, id: str, execution: _Execution | None = None) -> None:
+    def __init__(self, store: Store, id: str, execution: Execution | None = None) -> None:
         self._store = store
         self._id = id
         self._execution = execution
@@ -218,7 +210,7 @@ class Run:
         failed = next((step for step in self.steps.values() if step.status == Status.FAILED), None)
         text = (failed.error if failed is not None else None) or self.error or "the run failed"
         return StepFailed(
-            f"{text}\n\n{_advice(self._id, failed.name if failed else None)}",
+            f"{text}\n\n{advise(self._id, failed.name if failed else None)}",
             step=failed.name if failed else None,
             run_id=self._id,
         )
@@ -316,332 +308,9 @@ class StepRun:
         return f"<step run {self.name!r}: {self.status}>"
 
 
-class Metrics(Mapping[str, Any]):
-    """Logged values. A name gives the last value, if one step logged it; "step/name" gives that step's."""
-
-    def __init__(self, records: list[MetricRecord]) -> None:
-        self._records = records
-
-    def __getitem__(self, name: str) -> Any:
-        return self._find(name)[-1].value
-
-    def __iter__(self) -> Iterator[str]:
-        steps: dict[str, set[str]] = {}
-        for record in self._records:
-            steps.setdefault(record.name, set()).add(record.step_run)
-        for name, logged_by in steps.items():
-            if len(logged_by) == 1:
-                yield name
-            else:
-                yield from (f"{step}/{name}" for step in sorted(logged_by))
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def series(self, name: str) -> list[tuple[int | None, Any]]:
-        """All values under a name, as pairs of step number and value."""
-        return [(record.step, record.value) for record in self._find(name)]
-
-    def records(self) -> list[MetricRecord]:
-        """Everything logged, with kinds and times."""
-        return list(self._records)
-
-    def _find(self, name: str) -> list[MetricRecord]:
-        found = [record for record in self._records if record.name == name]
-        steps = dict.fromkeys(record.step_run for record in found)
-        if len(steps) > 1:
-            names = ", ".join(f"{step}/{name}" for step in sorted(steps))
-            raise NotFoundError(f"metric {name!r} was logged by {len(steps)} steps; say which: {names}")
-        if not found:
-            found = [record for record in self._records if f"{record.step_run}/{record.name}" == name]
-        if not found:
-            names = ", ".join(self) or "none"
-            raise NotFoundError(f"there is no metric {name!r}; logged were: {names}")
-        return found
-
-    def __repr__(self) -> str:
-        return repr(dict(self))
-
-
-class Outputs(Mapping[str, Any]):
-    """Outputs of a run by name; each is loaded when it is asked for."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._places = run.record.outputs
-
-    def __getitem__(self, name: str) -> Any:
-        return self._load(self._place(name))
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def _place(self, name: str) -> Mapping[str, Any]:
-        if name not in self._places:
-            names = ", ".join(self._places) or "none"
-            raise NotFoundError(f"run {self._run.id} has no output {name!r}; the pipeline returned: {names}")
-        return self._places[name]  # type: ignore[no-any-return]
-
-    def _load(self, place: Mapping[str, Any]) -> Any:
-        if "list" in place:
-            return [self._load(part) for part in place["list"]]
-        if "tuple" in place:
-            return tuple(self._load(part) for part in place["tuple"])
-        if "dict" in place:
-            return {key: self._load(part) for key, part in place["dict"].items()}
-        if "value" in place:
-            return place["value"]
-        record = self._run._step_run(place["step"]).record
-        if not record.outputs:
-            return None
-        value = load_outputs(self._run._store, dict(record.outputs), record.form, place["output"])
-        for part in place["path"]:
-            value = value[part]
-        return value
-
-    def __repr__(self) -> str:
-        return f"<outputs {', '.join(self._places)}>"
-
-
-class _Execution:
-    """The thread of this process that runs a run."""
-
-    def __init__(self, coordinator: Coordinator, record: RunRecord) -> None:
-        self.coordinator = coordinator
-        self._record = record
-        self._error: BaseException | None = None
-        # Not `Thread.join`: one that Ctrl-C interrupted may take a living thread for an ended one.
-        self._ended = threading.Event()
-
-    def start(self, body: Any) -> None:
-        def run() -> None:
-            try:
-                body()
-            except BaseException as exc:
-                self._error = exc
-            finally:
-                self._ended.set()
-
-        # Not a daemon: the interpreter waits for it at exit.
-        threading.Thread(target=run, name=f"pipelite-run-{self._record.id}").start()
-
-    def join(self, timeout: float | None) -> None:
-        self._ended.wait(timeout)
-
-    def is_alive(self) -> bool:
-        return not self._ended.is_set()
-
-    def raise_error(self) -> None:
-        """Pass on what went wrong with the run itself, not with a step of it."""
-        if self._error is not None:
-            raise self._error
-
-    def failure(self) -> StepFailed:
-        state = self.coordinator.failed
-        assert state is not None
-        assert state.failure is not None
-        name, failure = state.node.name, state.failure
-        trace = f"\n\n{failure.traceback.rstrip()}" if failure.traceback else ""
-        error = StepFailed(
-            f"step {name!r} failed: {failure.type_name}: {failure.message}{trace}\n\n{_advice(self._record.id, name)}",
-            step=name,
-            run_id=self._record.id,
-        )
-        error.__cause__ = load_exception(failure)
-        return error
-
-
-def start_run(
-    pipeline: Pipeline[Any, Any],
-    values: Mapping[str, Any],
-    coordinator: Coordinator,
-    *,
-    shows_progress: bool,
-    rerun_of: str | None = None,
-) -> Run:
-    """Store a new run and start it in a thread of its own."""
-    store = coordinator.store
-    options = pipeline.options
-    shown, pickled = _encode_parameters(values)
-    codes = list(coordinator.codes())
-    places, files = collect_sources(codes, store.file_cache)
-    unknown = set(files) - find_known(store, "sources", list(files))
-    record = create_run(
-        store,
-        pipeline=pipeline.name,
-        experiment=options.experiment,
-        owner=store.owner.name,
-        target=pipeline.target,
-        description=options.description,
-        parameters=shown,
-        parameters_pickle=pickled,
-        options={
-            "keep_going": options.keep_going,
-            "regenerate_outputs": options.regenerate_outputs,
-            "steps": len(coordinator.graph.nodes),
-        },
-        outputs={name: _place_of(value) for name, value in coordinator.graph.outputs.items()},
-        tags=options.tags,
-        rerun_of=rerun_of,
-        working_directory=os.getcwd(),
-        git_commit=find_git_commit(os.getcwd()),
-        packages=_packages_of(codes),
-        sources=places,
-    )
-    execution = _Execution(coordinator, record)
-    run = Run(store, record.id, execution)
-    display = _make_display(coordinator.progress, pipeline, record) if shows_progress and not options.quiet else None
-
-    def body() -> None:
-        status = None
-        try:
-            status = coordinator.run(
-                record,
-                RunWriter(store, record.id, store.owner.name),
-                local_target(),
-                sources={digest: files[digest].read_bytes() for digest in unknown},
-            )
-        finally:
-            if display is not None:
-                ended = run.record
-                display.stop(status or Status.FAILED, ended.duration_s or 0.0, ended.error)
-        _call_hooks(pipeline, run, status)
-
-    if display is not None:
-        display.start()
-    execution.start(body)
-    return run
-
-
-def _make_display(progress: Progress, pipeline: Pipeline[Any, Any], record: RunRecord) -> Any:
-    from pipelite.observe import ProgressDisplay
-
-    return ProgressDisplay(progress, pipeline=pipeline.name, run_id=record.id)
-
-
-def _call_hooks(pipeline: Pipeline[Any, Any], run: Run, status: Status) -> None:
-    hooks = {Status.COMPLETED: pipeline.options.on_success, Status.FAILED: pipeline.options.on_failure}
-    hook = hooks.get(status)
-    if hook is None:
-        return
-    try:
-        hook(run)
-    except Exception as exc:
-        # The run has ended as it has; a hook that fails must not make it look otherwise.
-        warnings.warn(
-            f"the {'on_success' if status is Status.COMPLETED else 'on_failure'} function of pipeline "
-            f"{pipeline.name!r} raised {type(exc).__name__}: {exc}",
-            RuntimeWarning,
-            stacklevel=1,
-        )
-
-
-def _encode_parameters(values: Mapping[str, Any]) -> tuple[dict[str, Any], bytes | None]:
-    """Parameters for people, and as they are where JSON does not bring them back the same."""
-    shown: dict[str, Any] = {}
-    plain = True
-    for name, value in values.items():
-        if _is_plain(value):
-            shown[name] = value
-        else:
-            plain = False
-            shown[name] = str(value) if isinstance(value, os.PathLike | date) else _short_repr(value)
-    if plain:
-        return shown, None
-    try:
-        return shown, dumps_value(dict(values))
-    except Exception:
-        # It can be used by this run all the same: steps receive it by value or not at all. It cannot be run again.
-        return shown, None
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether JSON brings a value back as it was."""
-    if value is None or type(value) in (bool, int, float, str):
-        return value == value and value not in (float("inf"), float("-inf"))
-    if type(value) is list:
-        return all(_is_plain(part) for part in value)
-    if type(value) is dict:
-        return all(type(key) is str and _is_plain(part) for key, part in value.items())
-    return False
-
-
-def _short_repr(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 200 else f"{text[:200]}..."
-
-
-def _place_of(value: Any) -> dict[str, Any]:
-    """Where one output of a pipeline comes from, as plain JSON."""
-    if isinstance(value, Output):
-        return {"step": value.node.name, "output": value.output, "path": list(value.path)}
-    if isinstance(value, list | ListOutput):
-        return {"list": [_place_of(part) for part in value]}
-    if isinstance(value, tuple):
-        return {"tuple": [_place_of(part) for part in value]}
-    if isinstance(value, dict):
-        return {"dict": {str(key): _place_of(part) for key, part in value.items()}}
-    json.dumps(value)
-    return {"value": value}
-
-
-def _packages_of(codes: list[Any]) -> dict[str, str]:
-    """Versions of the packages that the steps reach, and of this one."""
-    from pipelite import __version__
-
-    packages = {
-        part.removeprefix("package "): version
-        for code in codes
-        for part, version in code.parts.items()
-        if part.startswith("package ")
-    }
-    return {"pipelite": __version__, **dict(sorted(packages.items()))}
-
-
-def _advice(run_id: str, step: str | None) -> str:
+def advise(run_id: str, step: str | None) -> str:
+    """What to do after a failure."""
     logs = (
         f"`pipelite runs logs {run_id} {step}` shows what it printed" if step else f"see `pipelite runs show {run_id}`"
     )
     return f"{logs}; after a fix, run the pipeline again: what had finished is reused."
-
-
-def find_git_commit(folder: str) -> str | None:
-    """Commit that is checked out where a run was started; read from the files, since starting git costs milliseconds."""
-    for place in (folder, *_parents(folder)):
-        git = os.path.join(place, ".git")
-        if os.path.isfile(git):
-            git = os.path.join(place, _read(git).removeprefix("gitdir:").strip())
-        if not os.path.isdir(git):
-            continue
-        head = _read(os.path.join(git, "HEAD")).strip()
-        if not head.startswith("ref:"):
-            return head or None
-        ref = head.removeprefix("ref:").strip()
-        common = _read(os.path.join(git, "commondir")).strip()
-        for root in (git, os.path.join(git, common) if common else git):
-            commit = _read(os.path.join(root, ref)).strip()
-            if commit:
-                return commit
-            for line in _read(os.path.join(root, "packed-refs")).splitlines():
-                if line.endswith(f" {ref}"):
-                    return line.partition(" ")[0]
-        return None
-    return None
-
-
-def _parents(folder: str) -> Iterator[str]:
-    parent = os.path.dirname(folder)
-    while parent != folder:
-        yield parent
-        folder, parent = parent, os.path.dirname(parent)
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""

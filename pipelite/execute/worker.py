@@ -77,7 +77,6 @@ class Worker:
             self._begin(batch.setup)
         for shipped in batch.functions:
             self.functions[shipped.id] = shipped
-        self.fingerprinter = Fingerprinter()
         until = time.monotonic() + batch.budget_s
         outcomes = []
         _reset_peak_memory()
@@ -117,6 +116,7 @@ class Worker:
             self.spool.close()
             self.mark.close()
         self.setup = setup
+        self.fingerprinter = Fingerprinter()
         os.environ.clear()
         os.environ.update(setup.environment)
         os.chdir(setup.working_directory)

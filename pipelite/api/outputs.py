@@ -1,0 +1,71 @@
+"""What a pipeline returned, put together from the outputs of steps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pipelite.define import ListOutput, Output
+from pipelite.errors import NotFoundError
+from pipelite.plan import load_outputs
+
+if TYPE_CHECKING:
+    from pipelite.api.runs import Run
+
+
+class Outputs(Mapping[str, Any]):
+    """Outputs of a run by name; each is loaded when it is asked for."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._places = run.record.outputs
+
+    def __getitem__(self, name: str) -> Any:
+        return self._load(self._place(name))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def _place(self, name: str) -> Mapping[str, Any]:
+        if name not in self._places:
+            names = ", ".join(self._places) or "none"
+            raise NotFoundError(f"run {self._run.id} has no output {name!r}; the pipeline returned: {names}")
+        return self._places[name]  # type: ignore[no-any-return]
+
+    def _load(self, place: Mapping[str, Any]) -> Any:
+        if "list" in place:
+            return [self._load(part) for part in place["list"]]
+        if "tuple" in place:
+            return tuple(self._load(part) for part in place["tuple"])
+        if "dict" in place:
+            return {key: self._load(part) for key, part in place["dict"].items()}
+        if "value" in place:
+            return place["value"]
+        record = self._run._step_run(place["step"]).record
+        if not record.outputs:
+            return None
+        value = load_outputs(self._run._store, dict(record.outputs), record.form, place["output"])
+        for part in place["path"]:
+            value = value[part]
+        return value
+
+    def __repr__(self) -> str:
+        return f"<outputs {', '.join(self._places)}>"
+
+
+def describe_place(value: Any) -> dict[str, Any]:
+    """Where one output of a pipeline comes from, as plain JSON."""
+    if isinstance(value, Output):
+        return {"step": value.node.name, "output": value.output, "path": list(value.path)}
+    if isinstance(value, list | ListOutput):
+        return {"list": [describe_place(part) for part in value]}
+    if isinstance(value, tuple):
+        return {"tuple": [describe_place(part) for part in value]}
+    if isinstance(value, dict):
+        return {"dict": {str(key): describe_place(part) for key, part in value.items()}}
+    json.dumps(value)
+    return {"value": value}

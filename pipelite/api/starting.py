@@ -1,0 +1,202 @@
+"""Starts a run: its record, its thread, its display."""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Callable, Mapping
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from pipelite.api.git import find_git_commit
+from pipelite.api.outputs import describe_place
+from pipelite.api.runs import Run, advise
+from pipelite.errors import StepFailed
+from pipelite.execute import Coordinator, Progress, collect_sources, load_exception, local_target
+from pipelite.records import RunRecord, Status
+from pipelite.store import RunWriter, create_run, dumps_value, find_known
+
+if TYPE_CHECKING:
+    from pipelite.api.pipelines import Pipeline
+
+
+class Execution:
+    """The thread of this process that runs a run."""
+
+    def __init__(self, coordinator: Coordinator, record: RunRecord) -> None:
+        self.coordinator = coordinator
+        self._record = record
+        self._error: BaseException | None = None
+        # Not `Thread.join`: one that Ctrl-C interrupted may take a living thread for an ended one.
+        self._ended = threading.Event()
+
+    def start(self, body: Callable[[], None]) -> None:
+        def run() -> None:
+            try:
+                body()
+            except BaseException as exc:
+                self._error = exc
+            finally:
+                self._ended.set()
+
+        # Not a daemon: the interpreter waits for it at exit.
+        threading.Thread(target=run, name=f"pipelite-run-{self._record.id}").start()
+
+    def join(self, timeout: float | None) -> None:
+        self._ended.wait(timeout)
+
+    def is_alive(self) -> bool:
+        return not self._ended.is_set()
+
+    def raise_error(self) -> None:
+        """Pass on what went wrong with the run itself, not with a step of it."""
+        if self._error is not None:
+            raise self._error
+
+    def failure(self) -> StepFailed:
+        state = self.coordinator.failed
+        assert state is not None
+        assert state.failure is not None
+        name, failure = state.node.name, state.failure
+        trace = f"\n\n{failure.traceback.rstrip()}" if failure.traceback else ""
+        error = StepFailed(
+            f"step {name!r} failed: {failure.type_name}: {failure.message}{trace}\n\n{advise(self._record.id, name)}",
+            step=name,
+            run_id=self._record.id,
+        )
+        error.__cause__ = load_exception(failure)
+        return error
+
+
+def start_run(
+    pipeline: Pipeline[Any, Any],
+    values: Mapping[str, Any],
+    coordinator: Coordinator,
+    *,
+    shows_progress: bool,
+    rerun_of: str | None = None,
+) -> Run:
+    """Store a new run and start it in a thread of its own."""
+    store = coordinator.store
+    options = pipeline.options
+    shown, pickled = _encode_parameters(values)
+    codes = list(coordinator.codes())
+    places, files = collect_sources(codes, store.file_cache)
+    unknown = set(files) - find_known(store, "sources", list(files))
+    record = create_run(
+        store,
+        pipeline=pipeline.name,
+        experiment=options.experiment,
+        owner=store.owner.name,
+        target=pipeline.target,
+        description=options.description,
+        parameters=shown,
+        parameters_pickle=pickled,
+        options={
+            "keep_going": options.keep_going,
+            "regenerate_outputs": options.regenerate_outputs,
+            "steps": len(coordinator.graph.nodes),
+        },
+        outputs={name: describe_place(value) for name, value in coordinator.graph.outputs.items()},
+        tags=options.tags,
+        rerun_of=rerun_of,
+        working_directory=os.getcwd(),
+        git_commit=find_git_commit(os.getcwd()),
+        packages=_packages_of(codes),
+        sources=places,
+    )
+    execution = Execution(coordinator, record)
+    run = Run(store, record.id, execution)
+    display = _make_display(coordinator.progress, pipeline, record) if shows_progress and not options.quiet else None
+
+    def body() -> None:
+        status = None
+        try:
+            status = coordinator.run(
+                record,
+                RunWriter(store, record.id, store.owner.name),
+                local_target(),
+                sources={digest: files[digest].read_bytes() for digest in unknown},
+            )
+        finally:
+            if display is not None:
+                ended = run.record
+                display.stop(status or Status.FAILED, ended.duration_s or 0.0, ended.error)
+        _call_hooks(pipeline, run, status)
+
+    if display is not None:
+        display.start()
+    execution.start(body)
+    return run
+
+
+def _make_display(progress: Progress, pipeline: Pipeline[Any, Any], record: RunRecord) -> Any:
+    from pipelite.observe import ProgressDisplay
+
+    return ProgressDisplay(progress, pipeline=pipeline.name, run_id=record.id)
+
+
+def _call_hooks(pipeline: Pipeline[Any, Any], run: Run, status: Status) -> None:
+    hooks = {Status.COMPLETED: pipeline.options.on_success, Status.FAILED: pipeline.options.on_failure}
+    hook = hooks.get(status)
+    if hook is None:
+        return
+    try:
+        hook(run)
+    except Exception as exc:
+        # The run has ended as it has; a hook that fails must not make it look otherwise.
+        warnings.warn(
+            f"the {'on_success' if status is Status.COMPLETED else 'on_failure'} function of pipeline "
+            f"{pipeline.name!r} raised {type(exc).__name__}: {exc}",
+            RuntimeWarning,
+            stacklevel=1,
+        )
+
+
+def _encode_parameters(values: Mapping[str, Any]) -> tuple[dict[str, Any], bytes | None]:
+    """Parameters for people, and as they are where JSON does not bring them back the same."""
+    shown: dict[str, Any] = {}
+    plain = True
+    for name, value in values.items():
+        if _is_plain(value):
+            shown[name] = value
+        else:
+            plain = False
+            shown[name] = str(value) if isinstance(value, os.PathLike | date) else _short_repr(value)
+    if plain:
+        return shown, None
+    try:
+        return shown, dumps_value(dict(values))
+    except Exception:
+        # It can be used by this run all the same: steps receive it by value or not at all. It cannot be run again.
+        return shown, None
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether JSON brings a value back as it was."""
+    if value is None or type(value) in (bool, int, float, str):
+        return value == value and value not in (float("inf"), float("-inf"))
+    if type(value) is list:
+        return all(_is_plain(part) for part in value)
+    if type(value) is dict:
+        return all(type(key) is str and _is_plain(part) for key, part in value.items())
+    return False
+
+
+def _short_repr(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def _packages_of(codes: list[Any]) -> dict[str, str]:
+    """Versions of the packages that the steps reach, and of this one."""
+    from pipelite import __version__
+
+    packages = {
+        part.removeprefix("package "): version
+        for code in codes
+        for part, version in code.parts.items()
+        if part.startswith("package ")
+    }
+    return {"pipelite": __version__, **dict(sorted(packages.items()))}
