@@ -281,8 +281,8 @@ class Coordinator:
         returned: Returned = pickle.loads(future.result())
         learn_durations(batch, returned)
         outcomes = {outcome.position: outcome for outcome in returned.outcomes}
-        if any(outcome.spool_end for outcome in returned.outcomes):
-            self._recorder.read_grown_spools([returned.spool_file], self.states)
+        if returned.outcomes[-1].spool_end > self._recorder.spool_offset(returned.spool_file):
+            self._recorder.read_spool(returned.spool_file, self.states)
         for state in batch:
             outcome = outcomes.get(state.node.position)
             if outcome is None:

@@ -115,6 +115,11 @@ class Recorder:
             )
             self._artifacts[row[:2]] = row
 
+    def spool_offset(self, name: str) -> int:
+        """How far a spool has been read."""
+        reader = self._spools.get(name)
+        return 0 if reader is None else reader.offset
+
     def read_spool(self, name: str, states: list[NodeRun]) -> None:
         """Take over what steps logged since the last look."""
         reader = self._spools.get(name)

@@ -40,24 +40,25 @@ class SpoolReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._offset = 0
+        #: Bytes read so far: whole records.
+        self.offset = 0
 
     def read(self) -> list[dict[str, Any]]:
         """Whole records that came since the last call."""
         try:
             with open(self.path, "rb") as file:
-                file.seek(self._offset)
+                file.seek(self.offset)
                 content = file.read()
         except FileNotFoundError:
             return []
         # The last line may be half written when its writer was killed, or is writing now.
         whole = content[: content.rfind(b"\n") + 1]
-        self._offset += len(whole)
+        self.offset += len(whole)
         return [json.loads(line) for line in whole.splitlines()]
 
     def has_grown(self) -> bool:
         try:
-            return self.path.stat().st_size > self._offset
+            return self.path.stat().st_size > self.offset
         except FileNotFoundError:
             return False
 

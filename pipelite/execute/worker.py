@@ -46,7 +46,7 @@ from pipelite.store import ArtifactStore, encode_outputs, loads_value
 
 #: Seconds between two looks at whether the parent is still there.
 PARENT_POLL_S = 0.5
-#: A step that took longer than this gets a memory figure of its own; shorter ones share their batch's.
+#: After a step that took longer than this a new memory mark is begun; shorter ones share theirs with those before.
 MEMORY_FIGURE_FROM_S = 0.005
 
 _OWN_FILES = (__file__, functions_module.__file__)
@@ -79,20 +79,11 @@ class Worker:
             self.functions[shipped.id] = shipped
         until = time.monotonic() + batch.budget_s
         outcomes = []
-        _reset_peak_memory()
         for item in batch.items:
             outcomes.append(self._run_item(item))
             if time.monotonic() > until:
                 break
-        peak = _read_peak_memory()
-        return Returned(
-            tuple(
-                outcome if outcome.peak_memory_bytes else outcome._replace(peak_memory_bytes=peak)
-                for outcome in outcomes
-            ),
-            self.output.name,
-            self.spool_file,
-        )
+        return Returned(tuple(outcomes), self.output.name, self.spool_file)
 
     def append(self, record: dict[str, Any]) -> None:
         self.spool.append(record)
@@ -180,9 +171,8 @@ class Worker:
         self.log_end = self.output.end()
         self.children_cpu = _children_cpu()
         cpu = time.process_time() - started_cpu + self.children_cpu - children_cpu
-        peak = 0
+        peak = _read_peak_memory()
         if duration > MEMORY_FIGURE_FROM_S:
-            peak = _read_peak_memory()
             _reset_peak_memory()
         return Outcome(
             position=item.position,
@@ -367,12 +357,6 @@ def _reset_peak_memory() -> None:
 
 
 def _read_peak_memory() -> int:
-    try:
-        with open("/proc/self/status", "rb") as file:
-            for line in file:
-                if line.startswith(b"VmHWM:"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
+    """Bytes of the high-water mark of resident memory."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

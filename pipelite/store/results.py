@@ -11,20 +11,27 @@ from pipelite.records import StoredResult
 from pipelite.store.database import Database, explained
 from pipelite.store.rows import decode_reads
 
+_COLUMNS = "results.key, results.step_run_id, step_runs.ended_at, step_runs.form, step_runs.reads, step_runs.outputs"
 # The join order is fixed: from each key to its results, from each result to the step run that computed it.
 _FIND = (
-    "SELECT results.key, results.step_run_id, step_runs.ended_at, step_runs.form, step_runs.reads, step_runs.outputs "
-    "FROM json_each(?) AS wanted CROSS JOIN results ON results.key = wanted.value "
+    f"SELECT {_COLUMNS} FROM json_each(?) AS wanted CROSS JOIN results ON results.key = wanted.value "
     "CROSS JOIN step_runs ON step_runs.id = results.step_run_id"
+)
+_FIND_ONE = (
+    f"SELECT {_COLUMNS} FROM results CROSS JOIN step_runs ON step_runs.id = results.step_run_id WHERE results.key = ?"
 )
 
 
 def find_results(database: Database, keys: Iterable[str]) -> dict[str, list[StoredResult]]:
     """Return what is stored under each of many keys, newest first; a key with nothing is left out."""
+    wanted = list(keys)
     with explained(database.path):
         cursor = database.connection().cursor()
         cursor.row_factory = None
-        rows = cursor.execute(_FIND, (json.dumps(list(keys)),)).fetchall()
+        if len(wanted) == 1:
+            rows = cursor.execute(_FIND_ONE, wanted).fetchall()
+        else:
+            rows = cursor.execute(_FIND, (json.dumps(wanted),)).fetchall()
     found: dict[str, list[StoredResult]] = {}
     for row in rows:
         result = _result(row)
