@@ -27,6 +27,8 @@ BUDGET_S = 0.1
 OVERHEAD_S = 1.5e-5
 #: Steps estimated below this go in batches, and a slot gets its next batch while it works on one.
 TINY_S = 0.005
+#: A worker that was sent this many functions is replaced: a program that makes lambdas for ever would fill it.
+MOST_FUNCTIONS = 1000
 #: Seconds per step as last measured in this process, by the digest of its code.
 _durations: dict[str, float] = {}
 
@@ -138,7 +140,10 @@ class Dispatcher:
         return None
 
     def _refresh(self, slot: Slot) -> None:
-        """Replace a worker that holds an older version of the code."""
+        """Replace a worker that holds an older version of the code, or more functions than it will need again."""
+        if len(slot.functions) > MOST_FUNCTIONS:
+            slot.replace()
+            return
         for path, digest in self._sender.sources().items():
             if slot.sources.get(path, digest) != digest:
                 slot.replace()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import itertools
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from pipelite.define import Step
 from pipelite.errors import DefinitionError, FingerprintError, PipeliteError, SourceChangedError
@@ -44,18 +46,36 @@ class StaleWorkerError(PipeliteError):
     """A worker that has been running for a while holds an older version of the code."""
 
 
+#: What was shipped before, by function: a worker that has it need not be sent it again by the next run.
+_shipped: WeakKeyDictionary[Callable[..., Any], ShippedFunction] = WeakKeyDictionary()
+
+
 def ship_function(step: Step[..., Any], code: CodeFingerprint) -> ShippedFunction:
     """Describe a step's function so that any worker on this machine can get hold of it.
+
+    The same function with the same code, for another run, is described by the same object.
 
     Raises
     ------
     DefinitionError
         If it can neither be imported nor pickled; names what it holds on to.
     """
+    tracking = {name: getattr(step.options, name) for name in ("version", "depends_on", "track")}
+    try:
+        known = _shipped.get(step.func)
+    except TypeError:  # neither hashed nor referred to weakly
+        return _describe(step, code, tracking)
+    if known is None or known.code.digest != code.digest or known.tracking != tracking:
+        known = _describe(step, code, tracking)
+        with contextlib.suppress(TypeError):
+            _shipped[step.func] = known
+    return known
+
+
+def _describe(step: Step[..., Any], code: CodeFingerprint, tracking: dict[str, Any]) -> ShippedFunction:
     function = step.func
     module = getattr(function, "__module__", None)
     qualname = str(getattr(function, "__qualname__", function))
-    tracking = {name: getattr(step.options, name) for name in ("version", "depends_on", "track")}
     file, pickled = None, None
     if module and _is_found(function, module, qualname):
         file = script_file() if module == "__main__" else None

@@ -6,6 +6,7 @@ writes the database.
 
 from __future__ import annotations
 
+import itertools
 import os
 import pickle
 import resource
@@ -13,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -244,11 +245,12 @@ class Worker:
         self, item: WorkItem, value: Any, here: context.StepContext
     ) -> tuple[str, str, tuple[tuple[Any, ...], ...], bool]:
         if not item.outputs:
-            refs = {RESULT: self._put(item, RESULT, value, here)}
+            refs = {RESULT: self._put(item, RESULT, value, here._scratch)}
             form = "value"
         else:
             form, parts = split_outputs(item.name, item.outputs, value)
-            refs = {name: self._put(item, name, part, here) for name, part in parts.items()}
+            scratch = None if _overlap(parts.values()) else here._scratch
+            refs = {name: self._put(item, name, part, scratch) for name, part in parts.items()}
         artifacts = tuple(
             (ref.digest, ref.kind, ref.path, ref.size_bytes, ref.mtime_ns, ref.file_digest, ref.type_name)
             for ref in refs.values()
@@ -257,10 +259,8 @@ class Worker:
         returned_none = all(ref.inline == "null" for ref in refs.values())
         return encode_outputs(refs), form, artifacts, returned_none
 
-    def _put(self, item: WorkItem, name: str, value: Any, here: context.StepContext) -> ArtifactRef:
-        return self.store.put(
-            value, output=name, step=item.name, identify=self.fingerprinter.value, scratch=here._scratch
-        )
+    def _put(self, item: WorkItem, name: str, value: Any, scratch: Path | None) -> ArtifactRef:
+        return self.store.put(value, output=name, step=item.name, identify=self.fingerprinter.value, scratch=scratch)
 
     def _ignored_reads(self, item: WorkItem, here: context.StepContext) -> tuple[str, ...]:
         assert self.setup is not None
@@ -288,6 +288,12 @@ def split_outputs(step: str, names: tuple[str, ...], value: Any) -> tuple[str, d
         "return a tuple in that order, or a dict with these keys",
         step=step,
     )
+
+
+def _overlap(values: Iterable[Any]) -> bool:
+    """Whether one of several paths lies in another, or twice among them: then none may be moved away."""
+    paths = [path.absolute() for path in values if isinstance(path, Path)]
+    return any(one == other or one in other.parents for one, other in itertools.permutations(paths, 2))
 
 
 _worker: Worker | None = None

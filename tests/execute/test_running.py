@@ -268,6 +268,25 @@ def test_a_returned_file_keeps_its_name_and_arrives_read_only(workspace):
     assert list((workspace / "tmp").iterdir()) == []
 
 
+def test_a_folder_and_a_file_inside_of_it_may_both_be_returned(workspace):
+    @step(outputs=("folder", "file"))
+    def write():
+        folder = current_run().scratch / "reports"
+        folder.mkdir()
+        (folder / "a.txt").write_text("a")
+        return folder, folder / "a.txt"
+
+    @pipeline
+    def flow():
+        folder, file = write()
+        return {"folder": folder, "file": file}
+
+    outputs = flow.run().outputs
+
+    assert outputs["file"].read_text() == "a"
+    assert (outputs["folder"] / "a.txt").read_text() == "a"
+
+
 def test_a_file_that_a_step_opens_is_part_of_its_result(workspace, tmp_path):
     @step
     def read_setting():
