@@ -7,6 +7,7 @@ writes the database.
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 import os
 import pickle
 import resource
@@ -305,6 +306,8 @@ def start_worker(parent: int) -> None:
     global _worker
     # Ctrl-C reaches the whole group; the coordinator decides what becomes of the steps.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The pool has made its own way of starting processes the default here, which the children of a step do not know.
+    multiprocessing.set_start_method(None, force=True)
     silence()
     _become_nobodys_script()
     threading.Thread(target=_leave_with_parent, args=(parent,), daemon=True, name="pipelite-parent-watch").start()

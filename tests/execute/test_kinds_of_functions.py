@@ -197,3 +197,38 @@ def test_a_function_that_holds_on_to_a_lock_says_so_when_it_is_sent(workspace):
 
     with pytest.raises((StepFailed, TypeError), match=r"'locked' cannot be sent to a worker.*lock"):
         flow.run()
+
+
+def square(x):
+    return x * x
+
+
+@pytest.mark.parametrize("method", ["spawn", "fork", None])
+def test_a_step_may_use_processes_of_its_own(workspace, method):
+    def work(n):
+        import multiprocessing
+
+        with multiprocessing.get_context(method).Pool(2) as pool:
+            return sum(pool.map(square, range(n)))
+
+    assert run(work, 5) == (30, True)
+
+
+def test_a_step_may_use_joblib(workspace):
+    def work(n):
+        from joblib import Parallel, delayed
+
+        return sum(Parallel(n_jobs=2)(delayed(square)(i) for i in range(n)))
+
+    assert run(work, 5) == (30, True)
+
+
+def test_a_step_may_run_a_pipeline(workspace):
+    def work(n):
+        @pipeline
+        def inner(n):
+            return step(square)(n)
+
+        return inner.run(n=n).outputs["result"]
+
+    assert run(work, 5) == (25, True)
