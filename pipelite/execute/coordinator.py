@@ -196,11 +196,12 @@ class Coordinator:
         self._dispatcher.queue.extendleft(reversed(queue))
 
     def _follow_decisions(self, states: list[NodeRun]) -> None:
-        now = now_text()
+        now = ""
         for state in states:
             decision = state.decision
             assert decision is not None
             if decision.result is not None:
+                now = now or now_text()
                 self._reuse(state, decision.result, now)
             elif not self._follows_another(state):
                 self._dispatcher.queue.append(state)
