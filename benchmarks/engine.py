@@ -36,6 +36,22 @@ def fan(n: int, base: int):
 
 
 @step
+def make_numbers(n: int, base: int) -> list[int]:
+    return list(range(base, base + n))
+
+
+@pipeline
+def written_out(n: int, base: int):
+    make_numbers(n, base)
+    increment.map(list(range(base, base + n)))
+
+
+@pipeline
+def grown(n: int, base: int):
+    increment.map(make_numbers(n, base))
+
+
+@step
 def chain_link(x: int) -> int:
     return x + 1
 
@@ -111,6 +127,26 @@ def measure_fan(n: int, repeats: int, base: int) -> None:
     show(f"fan-out of {n:,}, per step", f"{statistics.median(fans) * 1e6:.1f} us", loky, f"{ratio:.2f}", "<= 0.5")
     show(f"rerun of {n:,}, all reused, per step", f"{statistics.median(reused) * 1e6:.1f} us", "", "", "<= 20 us")
     pool.shutdown()
+
+
+def measure_growth(n: int, repeats: int, base: int) -> None:
+    quiet, beside = grown.with_options(quiet=True), written_out.with_options(quiet=True)
+    quiet.run(n=200, base=base - 1000)
+    beside.run(n=200, base=base - 2000)
+    maps, written = [], []
+    for repeat in range(repeats):
+        start = base + 2 * repeat * 10 * n
+        written.append(timed(lambda start=start: beside.run(n=n, base=start)) / n)
+        maps.append(timed(lambda start=start: quiet.run(n=n, base=start + 10 * n)) / n)
+    ratio = statistics.median(a / b for a, b in zip(maps, written, strict=True))
+    out = f"written out {statistics.median(written) * 1e6:.0f} us"
+    show(
+        f"map over an upstream list of {n:,}, per step",
+        f"{statistics.median(maps) * 1e6:.1f} us",
+        out,
+        f"{ratio:.2f}",
+        "<= 1.2",
+    )
 
 
 def measure_chain(n: int, repeats: int) -> None:
@@ -211,6 +247,7 @@ def main() -> None:
         measure_fan(1_000, 5 if quick else 15, 10**9)
         if not quick:
             measure_fan(10_000, 5, 2 * 10**9)
+        measure_growth(1_000 if quick else 10_000, 5, 4 * 10**9)
         measure_chain(200, 3 if quick else 9)
         measure_start(3 if quick else 9)
         measure_array(3 if quick else 15)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipelite.api import Artifact, Pipeline, Run, StepRun, Workspace, pipeline
-    from pipelite.define import Output, Step, step
+    from pipelite.define import Output, Step, first_of, step
     from pipelite.execute import current_run
 
 __version__ = "0.1.0"
@@ -22,6 +22,7 @@ _HOMES = {
     "StepRun": "pipelite.api",
     "Workspace": "pipelite.api",
     "current_run": "pipelite.execute",
+    "first_of": "pipelite.define",
     "pipeline": "pipelite.api",
     "step": "pipelite.define",
 }
@@ -35,6 +36,7 @@ __all__ = [
     "StepRun",
     "Workspace",
     "current_run",
+    "first_of",
     "pipeline",
     "step",
 ]

@@ -188,6 +188,18 @@ class StepRunRecord:
 
 
 @attrs.frozen(kw_only=True)
+class GrowthRecord:
+    """One thing that an expander did, or was told, while its run went on."""
+
+    #: Place of the expander in the graph.
+    position: int
+    #: "made" {"first": position, "count": n, "names": names, or the one before [0], [1], ...}, "stop" name,
+    #: "logged" [step, metric, value, number], "ended" [step, status].
+    kind: str
+    value: Any
+
+
+@attrs.frozen(kw_only=True)
 class MetricRecord:
     """One thing that a step logged."""
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pipelite.define import ListOutput, Output
 from pipelite.errors import NotFoundError
 from pipelite.plan import load_outputs
 
@@ -55,17 +53,3 @@ class Outputs(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         return f"<outputs {', '.join(self._places)}>"
-
-
-def describe_place(value: Any) -> dict[str, Any]:
-    """Where one output of a pipeline comes from, as plain JSON."""
-    if isinstance(value, Output):
-        return {"step": value.node.name, "output": value.output, "path": list(value.path)}
-    if isinstance(value, list | ListOutput):
-        return {"list": [describe_place(part) for part in value]}
-    if isinstance(value, tuple):
-        return {"tuple": [describe_place(part) for part in value]}
-    if isinstance(value, dict):
-        return {"dict": {str(key): describe_place(part) for key, part in value.items()}}
-    json.dumps(value)
-    return {"value": value}

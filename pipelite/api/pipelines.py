@@ -14,7 +14,6 @@ from pipelite.define import Graph, Step, bind_parameters, is_tracing, parameters
 from pipelite.errors import DefinitionError, TracingError
 from pipelite.execute import Coordinator, preview, stop_if_importing_script
 from pipelite.fingerprint import main_name, module_name
-from pipelite.records import Status
 
 if TYPE_CHECKING:
     from pipelite.api.runs import Run
@@ -29,7 +28,7 @@ class PlannedStep:
     """What a run would do with one step now."""
 
     name: str
-    #: "reuse", "compute", or "unknown" where an input is not known before another step has been computed.
+    #: "reuse", "compute", "skip", "fail", or "unknown" where an input is not known before another step has been computed.
     action: str
     #: Why, where there is more to say than that nothing equal is stored.
     reason: str | None
@@ -114,12 +113,12 @@ class Pipeline(Generic[P, R]):
     def plan(self, **parameters: Any) -> list[PlannedStep]:
         """What a run would do now, step by step; nothing is computed."""
         coordinator = self._coordinate(self.trace(**parameters))
-        planned = []
-        for state, depends_on in preview(coordinator):
-            reason = state.decision.reason if state.decision is not None else None
-            action = "unknown" if depends_on else "reuse" if state.status is Status.REUSED else "compute"
-            planned.append(PlannedStep(name=state.node.name, action=action, reason=reason, depends_on=depends_on))
-        return planned
+        return [
+            PlannedStep(
+                name=found.state.node.name, action=found.action, reason=found.reason, depends_on=found.depends_on
+            )
+            for found in preview(coordinator)
+        ]
 
     @property
     def target(self) -> str | None:

@@ -10,8 +10,8 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from pipelite.api.git import find_git_commit
-from pipelite.api.outputs import describe_place
 from pipelite.api.runs import Run, advise
+from pipelite.define import describe_place
 from pipelite.errors import StepFailed
 from pipelite.execute import Coordinator, Progress, collect_sources, load_exception, local_target
 from pipelite.records import RunRecord, Status
@@ -96,7 +96,7 @@ def start_run(
         options={
             "keep_going": options.keep_going,
             "regenerate_outputs": options.regenerate_outputs,
-            "steps": len(coordinator.graph.nodes),
+            "steps": coordinator.progress.total,
         },
         outputs={name: describe_place(value) for name, value in coordinator.graph.outputs.items()},
         tags=options.tags,

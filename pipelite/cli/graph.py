@@ -40,6 +40,7 @@ def graph(target: str, parameters: dict[str, str], *, mermaid: bool, as_json: bo
 
 
 def _as_dict(graph: Graph) -> dict[str, Any]:
+    from pipelite.define import iter_handles
     from pipelite.fingerprint import qualified_name
 
     return {
@@ -50,6 +51,11 @@ def _as_dict(graph: Graph) -> dict[str, Any]:
                 "step": qualified_name(node.step.func),
                 "upstream": [each.name for each in node.upstream],
                 "after": [each.name for each in node.after],
+                "conditions": [
+                    {"step": handle.node.name, "expected": expected}
+                    for condition, expected in node.conditions
+                    for handle in iter_handles(condition)
+                ],
                 "place": node.place,
             }
             for node in graph.nodes

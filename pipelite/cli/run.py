@@ -87,7 +87,13 @@ def print_plan(planned: Sequence[PlannedStep], *, as_json: bool) -> None:
         return
     rows = [(step.name, step.action, _describe_plan(step)) for step in planned]
     print_text(format_table(("STEP", "WOULD", "WHY"), rows))
-    words = {"reuse": "to reuse", "compute": "to compute", "unknown": "not known yet"}
+    words = {
+        "reuse": "to reuse",
+        "compute": "to compute",
+        "skip": "to skip",
+        "fail": "to fail",
+        "unknown": "not known yet",
+    }
     counts = {action: sum(step.action == action for step in planned) for action in words}
     shown = ", ".join(f"{count} {words[action]}" for action, count in counts.items() if count)
     click.echo(f"\n{len(planned)} steps: {shown}")

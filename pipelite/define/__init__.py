@@ -6,26 +6,58 @@ Nothing is computed, stored or hashed here: mistakes in a pipeline are found bef
 from __future__ import annotations
 
 from pipelite.define.decorator import step
+from pipelite.define.expanders import (
+    Elements,
+    Ended,
+    Expander,
+    Fan,
+    Load,
+    Logged,
+    Skip,
+    StatusOf,
+    Stop,
+)
+from pipelite.define.fanning import MapStep, first_of
 from pipelite.define.graph import Graph, Node
-from pipelite.define.handles import ListOutput, Output, iter_handles, rebuild, replace_handles
+from pipelite.define.growing import GrowingTrace
+from pipelite.define.handles import Item, ListOutput, Output, iter_handles, rebuild, replace_handles
+from pipelite.define.mapping import read_elements
+from pipelite.define.mistakes import described
 from pipelite.define.options import StepOptions
+from pipelite.define.outputs import describe_place
 from pipelite.define.parameters import ParameterSpec, bind_parameters, parameters_of
 from pipelite.define.step import Step
 from pipelite.define.tracing import is_tracing, prefix, trace, untraced
 
 __all__ = [
+    "Elements",
+    "Ended",
+    "Expander",
+    "Fan",
     "Graph",
+    "GrowingTrace",
+    "Item",
     "ListOutput",
+    "Load",
+    "Logged",
+    "MapStep",
     "Node",
     "Output",
     "ParameterSpec",
+    "Skip",
+    "StatusOf",
     "Step",
     "StepOptions",
+    "Stop",
     "bind_parameters",
+    "describe_place",
+    "described",
+    "first_of",
     "is_tracing",
     "iter_handles",
     "parameters_of",
     "prefix",
+    "read_elements",
     "rebuild",
     "replace_handles",
     "step",

@@ -26,6 +26,15 @@ class Recorder(Protocol):
         self, step: Step[..., Any], rows: Sequence[tuple[Any, ...]], shared: dict[str, Any], caller: FrameType
     ) -> Any: ...
 
+    def add_growing_map(
+        self,
+        step: Step[..., Any],
+        lists: tuple[Any, ...],
+        shared: dict[str, Any],
+        caller: FrameType,
+        first: tuple[Any, ...] = (),
+    ) -> Any: ...
+
 
 class _Active(threading.local):
     trace: Recorder | None = None

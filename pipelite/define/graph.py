@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 class Node:
     """One step in one graph, with its bound inputs."""
 
-    __slots__ = ("_place", "after", "inputs", "name", "position", "step", "upstream")
+    __slots__ = ("_place", "after", "conditions", "inputs", "name", "position", "step", "upstream")
 
     #: Place in the list of nodes of its graph, from 0.
     position: int
@@ -28,6 +29,8 @@ class Node:
     upstream: tuple[Node, ...]
     #: Nodes that it waits for without taking their outputs.
     after: list[Node]
+    #: Handles or truth values, each with what it has to come out as; if one does not, the node is skipped.
+    conditions: tuple[tuple[Any, bool], ...]
 
     def __init__(
         self,
@@ -38,6 +41,7 @@ class Node:
         upstream: tuple[Node, ...] = (),
         after: list[Node] | None = None,
         place: RawPlace | str = "",
+        conditions: tuple[tuple[Any, bool], ...] = (),
     ) -> None:
         self.position = position
         self.name = name
@@ -46,6 +50,14 @@ class Node:
         self.upstream = upstream
         self.after = [] if after is None else after
         self._place = place
+        self.conditions = conditions
+
+    def iter_earlier(self) -> Iterator[Node]:
+        """All nodes that it waits for, some perhaps more than once."""
+        yield from self.upstream
+        yield from self.after
+        for condition, _ in self.conditions:
+            yield from getattr(condition, "nodes", ())
 
     @property
     def place(self) -> str:

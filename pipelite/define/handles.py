@@ -35,6 +35,11 @@ class Output(Refusing):
         self.output = output
         self.path = path
 
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """Where it comes from."""
+        return (self.node,)
+
     def after(self, *others: Output | ListOutput | Iterable[Any]) -> Output:
         """Start this step only when the others have ended; they give it nothing and do not count in its key."""
         _wait_for([self.node], others)
@@ -48,7 +53,7 @@ class Output(Refusing):
         if not names:
             self._refuse(
                 "looped over",
-                "Loop inside a step that takes it as an argument; "
+                "To call a step for each element, write step.map(handle); "
                 'to unpack several outputs, name them: @step(outputs=("a", "b")).',
             )
         return iter([Output(self.node, name) for name in names])
@@ -56,6 +61,8 @@ class Output(Refusing):
     def __getitem__(self, key: Any) -> Output:
         names = self._names()
         if not names:
+            if self.node.step.is_list and not self.path:
+                self._check_list_key(key)
             return Output(self.node, self.output, (*self.path, self._key(key)))
         if isinstance(key, str):
             if key not in names:
@@ -74,6 +81,15 @@ class Output(Refusing):
     def _names(self) -> tuple[str, ...]:
         """Names that it can be unpacked into; none where it is a single value."""
         return self.node.step.outputs if self.output is None and not self.path else ()
+
+    def _check_list_key(self, key: Any) -> None:
+        if isinstance(key, str) and key not in self.node.step.element_outputs:
+            raise TracingError(
+                f"{self._what()} is indexed with {key!r}; it is a list as long as what was mapped: take an element by "
+                f"handle[0], or {key!r} inside a step that takes the list as an argument"
+            )
+        if isinstance(key, slice):
+            raise TracingError(f"{self._what()} is cut by a slice; cut it inside a step that takes it as an argument")
 
     def _key(self, key: Any) -> Any:
         if isinstance(key, Refusing):
@@ -103,9 +119,25 @@ class Output(Refusing):
         return f"step {self.node.name!r}{_at(self.node.place)}"
 
     def _what(self) -> str:
+        if self.node.step.is_list and not self.path:
+            return f"the list of outputs of {self.node.name!r}{_at(self.node.place)}"
         named = f"output {self.output!r}" if self.output in self.node.step.outputs else "the output"
         part = "".join(f"[{key!r}]" for key in self.path)
         return f"{part + ' of ' if part else ''}{named} of {self._step()}"
+
+
+class Item(Output):
+    """An element of an output that is there already, with its value: what a map gives to its calls."""
+
+    __slots__ = ("value",)
+
+    value: Any
+
+    def __init__(self, node: Node, output: str | None, path: tuple[Any, ...], value: Any) -> None:
+        self.node = node
+        self.output = output
+        self.path = path
+        self.value = value
 
 
 class ListOutput(Refusing):
@@ -117,6 +149,11 @@ class ListOutput(Refusing):
 
     def __init__(self, elements: Iterable[Output]) -> None:
         self.elements = tuple(elements)
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """Where its elements come from."""
+        return tuple(element.node for element in self.elements)
 
     def after(self, *others: Output | ListOutput | Iterable[Any]) -> ListOutput:
         """Start each of these steps only when the others have ended."""
@@ -240,7 +277,7 @@ def _depends(node: Node, on: Node) -> bool:
         each = waiting.pop()
         if each is on:
             return True
-        found = {*each.upstream, *each.after} - seen
+        found = {*each.iter_earlier()} - seen
         seen |= found
         waiting.extend(found)
     return False

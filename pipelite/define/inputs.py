@@ -6,7 +6,7 @@ from collections.abc import Set
 from typing import Any
 
 from pipelite.define.graph import Node
-from pipelite.define.handles import PLAIN, ListOutput, Output, iter_handles, rebuild
+from pipelite.define.handles import PLAIN, Item, ListOutput, Output, iter_handles, rebuild
 from pipelite.define.step import Step
 from pipelite.define.wording import with_article
 
@@ -38,7 +38,7 @@ def _take(value: Any, found: dict[Node, None]) -> Any:
     kind = type(value)
     if kind in PLAIN:
         return value
-    if kind is Output:
+    if kind is Output or kind is Item:
         found[value.node] = None
         return value
     if kind is ListOutput:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Set, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, Sized
 from typing import Any
 
 from pipelite.define.handles import ListOutput, Output
@@ -32,6 +32,64 @@ def rows_of(step: str, lists: tuple[Any, ...]) -> list[tuple[Any, ...]]:
     return list(zip(*columns, strict=True))
 
 
+def has_unknown_length(lists: tuple[Any, ...]) -> bool:
+    """Whether one of the lists is the output of a step, which nobody knows before it has run."""
+    return any(isinstance(each, Output) for each in lists)
+
+
+def read_columns(step: str, lists: tuple[Any, ...]) -> list[Any]:
+    """Lists as such, and outputs of steps as they are; what can be known to be wrong is refused now.
+
+    Raises
+    ------
+    DefinitionError
+        If something is neither.
+    """
+    return [each if _is_mappable(step, each) else _column(step, each) for each in lists]
+
+
+def _is_mappable(step: str, mapped: Any) -> bool:
+    if not isinstance(mapped, Output):
+        return False
+    names = mapped.node.step.outputs if mapped.output is None and not mapped.path else ()
+    if names:
+        raise DefinitionError(
+            f"{step}.map(...) got {described(mapped)}, which has {len(names)} outputs ({', '.join(names)}); "
+            "map over one of them, or over [*handle]"
+        )
+    return True
+
+
+def check_lengths(step: str, columns: Sequence[tuple[str, Sequence[Any]]]) -> None:
+    """Refuse lists of several lengths, which are given with what they are called.
+
+    Raises
+    ------
+    DefinitionError
+        Naming each list and its length.
+    """
+    if len({len(column) for _, column in columns}) > 1:
+        told = ", ".join(f"{len(column)} ({name})" for name, column in columns)
+        raise DefinitionError(
+            f"{step}.map(...) got lists of different lengths: {told}; they are zipped, so they must be of one length. "
+            "An argument that is the same for every call goes by keyword"
+        )
+
+
+def read_elements(step: str, name: str, value: Any) -> list[Any]:
+    """The elements of a value that an upstream step returned.
+
+    Raises
+    ------
+    DefinitionError
+        If it is no list; says what it is.
+    """
+    advice = _advice(value)
+    if advice is not None:
+        raise DefinitionError(f"{step}.map(...) got {name}, which came out as {advice}")
+    return list(value)
+
+
 def _column(step: str, mapped: Any) -> list[Any]:
     advice = _advice(mapped)
     if advice is not None:
@@ -44,11 +102,6 @@ def _advice(mapped: Any) -> str | None:
     kind = with_article(type(mapped).__name__)
     if isinstance(mapped, ListOutput):
         return None
-    if isinstance(mapped, Output):
-        return (
-            f"{described(mapped)}; this version maps only lists whose length is known before any step runs. "
-            "Loop inside a step that takes it as an argument"
-        )
     if isinstance(mapped, (str, bytes)):
         return f"the text {mapped!r}, which is not a list; to map one element write [{mapped!r}]"
     if isinstance(mapped, Mapping):

@@ -63,7 +63,7 @@ def _operators(*names: str) -> tuple[str, ...]:
 _REFUSED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "used as a condition (if, while, and, or, not)",
-        "Decide inside a step, and return from it what follows.",
+        "To run a step only if it comes out true, write step.when(handle)(...); else decide inside a step.",
         ("__bool__",),
     ),
     (
@@ -87,7 +87,7 @@ _REFUSED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ),
     (
         "looped over",
-        "Loop inside a step that takes it as an argument.",
+        "To call a step for each element, write step.map(handle); else loop inside a step.",
         ("__iter__", "__reversed__", "__next__"),
     ),
     ("searched with `in`", "Search inside a step that takes it as an argument.", ("__contains__",)),

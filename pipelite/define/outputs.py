@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,20 @@ def read_outputs(returned: Any, *, pipeline: str, check_own: Callable[[Node], No
         for handle in iter_handles(value):
             check_own(handle.node)
     return {name: _copied(value, f"pipeline {pipeline!r}: output {name!r}") for name, value in returned.items()}
+
+
+def describe_place(value: Any) -> dict[str, Any]:
+    """Where one output of a pipeline comes from, as plain JSON."""
+    if isinstance(value, Output):
+        return {"step": value.node.name, "output": value.output, "path": list(value.path)}
+    if isinstance(value, list | ListOutput):
+        return {"list": [describe_place(part) for part in value]}
+    if isinstance(value, tuple):
+        return {"tuple": [describe_place(part) for part in value]}
+    if isinstance(value, dict):
+        return {"dict": {str(key): describe_place(part) for key, part in value.items()}}
+    json.dumps(value)
+    return {"value": value}
 
 
 def _copied(value: Any, where: str) -> Any:

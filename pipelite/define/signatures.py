@@ -21,9 +21,9 @@ class Signature:
     """The arguments that a function takes."""
 
     __slots__ = (
-        "_is_plain",
         "_named",
         "defaults",
+        "is_plain",
         "keyword_only",
         "markers",
         "n_positional_only",
@@ -51,7 +51,8 @@ class Signature:
         self.markers = frozenset(name for name, value in defaults.items() if _is_marker(value))
         self.defaults = defaults
         self._named = (*self.positional, *self.keyword_only)
-        self._is_plain = self.names == self._named and not self.n_positional_only
+        #: Whether each name stands for one argument, given by position or by name.
+        self.is_plain = self.names == self._named and not self.n_positional_only
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """Inputs by name in the order of the signature, defaults filled in.
@@ -65,7 +66,7 @@ class Signature:
             If an argument is missing, unknown, given twice, or one too many.
         """
         n_args = len(args)
-        if not self._is_plain:
+        if not self.is_plain:
             return self._bind_any(args, kwargs)
         if n_args == len(self.positional) == len(self._named) and not kwargs:
             return dict(zip(self.positional, args, strict=True))

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 from types import FunctionType, MethodType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
+from pipelite.define.conditions import are_met, read_condition
 from pipelite.define.context import active
-from pipelite.define.mapping import rows_of
+from pipelite.define.mapping import has_unknown_length, rows_of
 from pipelite.define.options import StepOptions, change_options, check_name, check_outputs
 from pipelite.define.places import get_frame
 from pipelite.define.signatures import Signature, read_signature
@@ -23,7 +24,18 @@ R = TypeVar("R")
 class Step(Generic[P, R_co]):
     """A decorated function. Plain data: no store, connection or lock hangs on it."""
 
-    __slots__ = ("__dict__", "__weakref__", "binds", "func", "is_named", "name", "options", "outputs", "signature")
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "binds",
+        "conditions",
+        "func",
+        "is_named",
+        "name",
+        "options",
+        "outputs",
+        "signature",
+    )
 
     func: Callable[..., Any]
     #: What its nodes are called.
@@ -36,6 +48,14 @@ class Step(Generic[P, R_co]):
     signature: Signature
     #: What becomes the first argument where the step stands in a class: "instance", "class" or "nothing".
     binds: str
+    #: What its nodes run under: handles or truth values, each with what it has to come out as.
+    conditions: tuple[tuple[Any, bool], ...]
+
+    #: Whether its node adds others to the graph while it runs.
+    is_expander = False
+    #: Whether its output is a list of outputs, as long as what was mapped, and what outputs each element has by name.
+    is_list = False
+    element_outputs: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -47,6 +67,7 @@ class Step(Generic[P, R_co]):
         outputs: tuple[str, ...] = (),
         options: StepOptions | None = None,
         binds: str = "instance",
+        conditions: tuple[tuple[Any, bool], ...] = (),
     ) -> None:
         self.func = func
         self.name = name
@@ -55,6 +76,7 @@ class Step(Generic[P, R_co]):
         self.options = options or StepOptions()
         self.signature = signature
         self.binds = binds
+        self.conditions = conditions
         # Help, documentation tools and type hints are to see the function. What a callable object of another kind
         # keeps in its __dict__ is its own, and could hide the methods of the step.
         functools.update_wrapper(self, func, updated=("__dict__",) if isinstance(func, FunctionType) else ())
@@ -68,24 +90,60 @@ class Step(Generic[P, R_co]):
         """In a pipeline's body: one more node, and a handle for its output. Anywhere else: the function itself."""
         trace = active.trace
         if trace is None:
-            return self.func(*args, **kwargs)  # type: ignore[no-any-return]
+            return self._call(args, kwargs)  # type: ignore[no-any-return]
         return trace.add(self, args, kwargs, get_frame(1))  # type: ignore[no-any-return]
+
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Outside of a pipeline: what Python does, and None where a condition is not met."""
+        return self.func(*args, **kwargs) if are_met(self.conditions) else None
 
     def map(self: Step[..., R], *lists: Iterable[Any], **shared: Any) -> list[R]:
         """One call for each element of a list; several lists are zipped, keywords go to every call.
 
-        In a pipeline's body the result is a list of handles.
+        In a pipeline's body the result is a list of handles. What is mapped may be the output of a step, whose length is
+        known only when the step has run.
         """
-        rows = rows_of(self.name, lists)
         trace = active.trace
+        if trace is not None and has_unknown_length(lists):
+            return trace.add_growing_map(self, lists, shared, get_frame(1))  # type: ignore[no-any-return]
+        rows = rows_of(self.name, lists)
         if trace is None:
-            return [self.func(*row, **shared) for row in rows]
+            return [self._call(row, shared) for row in rows]
         return trace.add_map(self, rows, shared, get_frame(1))  # type: ignore[no-any-return]
+
+    def when(self, condition: Any) -> Step[P, R_co]:
+        """A copy that runs only if the condition comes out true: `alarm.when(is_high(x))(x)`.
+
+        Otherwise it is skipped, and so is what needs its output. A condition is the output of a step, or True or False.
+        """
+        return self._under(condition, expected=True)
+
+    def unless(self, condition: Any) -> Step[P, R_co]:
+        """A copy that runs only if the condition comes out false."""
+        return self._under(condition, expected=False)
+
+    def _under(self, condition: Any, *, expected: bool) -> Step[P, R_co]:
+        changed = self._copied()
+        changed.conditions = (*self.conditions, (read_condition(self.name, condition, expected=expected), expected))
+        return changed
+
+    def _copied(self) -> Step[P, R_co]:
+        """A copy that its maker may still change."""
+        return Step(
+            self.func,
+            name=self.name,
+            is_named=self.is_named,
+            outputs=self.outputs,
+            options=self.options,
+            signature=self.signature,
+            binds=self.binds,
+            conditions=self.conditions,
+        )
 
     def with_options(self, **changes: Any) -> Step[P, R_co]:
         """A changed copy; it takes the options of `@step`, and `regenerate_outputs`."""
         where = f"step {self.name!r}: with_options"
-        changed = copy_step(self)
+        changed = self._copied()
         if "name" in changes:
             changed.name = check_name(changes.pop("name"), where=where)
             changed.is_named = True
@@ -156,6 +214,7 @@ class BoundStep(Step[P, R_co]):
             options=unbound.options,
             signature=unbound.signature,
             binds="nothing",
+            conditions=unbound.conditions,
         )
 
     @property
@@ -167,21 +226,27 @@ class BoundStep(Step[P, R_co]):
         """As for a step that is not bound, with the instance as first argument."""
         trace = active.trace
         if trace is None:
-            return self.func(*args, **kwargs)  # type: ignore[no-any-return]
+            return self._call(args, kwargs)  # type: ignore[no-any-return]
         return trace.add(self.unbound, (self.instance, *args), kwargs, get_frame(1))  # type: ignore[no-any-return]
 
     def map(self: BoundStep[..., R], *lists: Iterable[Any], **shared: Any) -> list[R]:
         """As for a step that is not bound."""
-        rows = rows_of(self.name, lists)
         trace = active.trace
+        if trace is not None and has_unknown_length(lists):
+            first = (self.instance,)
+            return trace.add_growing_map(self.unbound, lists, shared, get_frame(1), first)  # type: ignore[no-any-return]
+        rows = rows_of(self.name, lists)
         if trace is None:
-            return [self.func(*row, **shared) for row in rows]
+            return [self._call(row, shared) for row in rows]
         rows = [(self.instance, *row) for row in rows]
         return trace.add_map(self.unbound, rows, shared, get_frame(1))  # type: ignore[no-any-return]
 
     def with_options(self, **changes: Any) -> Step[P, R_co]:
         """A changed copy, bound to the same instance."""
         return BoundStep(self.unbound.with_options(**changes), self.instance)
+
+    def _under(self, condition: Any, *, expected: bool) -> Step[P, R_co]:
+        return BoundStep(self.unbound._under(condition, expected=expected), self.instance)
 
     def split(self, inputs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments with which to call `func`, which is bound."""
@@ -193,21 +258,8 @@ class BoundStep(Step[P, R_co]):
         return BoundStep, (self.unbound, self.instance)
 
 
-def copy_step(step: Step[P, R]) -> Step[P, R]:
-    """A copy that its maker may still change."""
-    return Step(
-        step.func,
-        name=step.name,
-        is_named=step.is_named,
-        outputs=step.outputs,
-        options=step.options,
-        signature=step.signature,
-        binds=step.binds,
-    )
-
-
 def _changed(base: Step[P, R], state: dict[str, Any]) -> Step[P, R]:
-    changed = copy_step(base)
+    changed = base._copied()
     for name, value in state.items():
         setattr(changed, name, value)
     return changed

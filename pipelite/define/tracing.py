@@ -10,11 +10,13 @@ from typing import Any
 
 from pipelite._garbage import collector_paused
 from pipelite.define.context import active
+from pipelite.define.fanning import MapStep
 from pipelite.define.graph import Graph, Node
-from pipelite.define.handles import PLAIN, ListOutput, Output
+from pipelite.define.handles import PLAIN, Item, ListOutput, Output
 from pipelite.define.inputs import InputError, take
+from pipelite.define.mapping import read_columns
 from pipelite.define.outputs import read_outputs
-from pipelite.define.places import format_place
+from pipelite.define.places import RawPlace, format_place
 from pipelite.define.signatures import BindError
 from pipelite.define.step import Step
 from pipelite.define.wording import followed_by
@@ -100,7 +102,7 @@ class Trace:
 
     def add(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], caller: FrameType) -> Output:
         """A node for one call of a step, and the handle of its output."""
-        node = self._make(step, args, kwargs, caller)
+        node = self._make(step, args, kwargs, (caller.f_code, caller.f_lasti))
         name = self.prefix + step.name if self.prefix else step.name
         if name in self._names:
             name = self._resolve(name, step, node)
@@ -116,8 +118,9 @@ class Trace:
         name = self.prefix + step.name
         made: list[Node] = []
         start = len(self.nodes)
+        place = (caller.f_code, caller.f_lasti)
         for row in rows:
-            node = self._make(step, row, shared, caller)
+            node = self._make(step, row, shared, place)
             node.position = start + len(made)
             made.append(node)
         if made and name in self._names:
@@ -130,6 +133,20 @@ class Trace:
         output = None if step.outputs else RESULT
         return ListOutput([Output(node, output) for node in made])
 
+    def add_growing_map(
+        self,
+        step: Step[..., Any],
+        lists: tuple[Any, ...],
+        shared: dict[str, Any],
+        caller: FrameType,
+        first: tuple[Any, ...] = (),
+    ) -> Output:
+        """One node for a map whose length is not known yet, and the handle of its list."""
+        columns = read_columns(step.name, lists)
+        # Arguments that the step does not take are met here, and not when the list is there.
+        self._make(step, (*first, *columns), shared, (caller.f_code, caller.f_lasti))
+        return self.add(MapStep(step), (columns, shared, first), {}, caller)
+
     def check_own(self, node: Node) -> None:
         """Refuse what another call of a pipeline made."""
         if not (node.position < len(self.nodes) and self.nodes[node.position] is node):
@@ -141,7 +158,7 @@ class Trace:
         self._names[f"{unique}/"] = []
         return unique
 
-    def _make(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], caller: FrameType) -> Node:
+    def _make(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], place: RawPlace | str) -> Node:
         """A node that has everything but its name."""
         found: dict[Node, None] = {}
         name = ""
@@ -149,23 +166,30 @@ class Trace:
             inputs = step.signature.bind(args, kwargs)
             for name, value in inputs.items():
                 kind = type(value)
-                if kind is Output:
+                if kind is Output or kind is Item:
                     found[value.node] = None
                 elif kind not in PLAIN:
                     inputs[name] = take(value, found)
             nodes = self.nodes
+            if step.conditions:
+                self._check_conditions(step)
             for node in found:
                 if node.position >= len(nodes) or nodes[node.position] is not node:
                     raise TracingError(_not_own(node, self.name))
         except BindError as exc:
-            place = format_place(caller.f_code, caller.f_lasti)
+            where = place if isinstance(place, str) else format_place(*place)
             takes = f"{step.name}{step.signature}"
-            message = followed_by(f"step {step.name!r} ({place}) {exc}", f"it takes {takes}")
+            message = followed_by(f"step {step.name!r} ({where}) {exc}", f"it takes {takes}")
             raise DefinitionError(message, step=step.name) from None
         except InputError as exc:
-            place = format_place(caller.f_code, caller.f_lasti)
-            raise TracingError(f"step {step.name!r} ({place}): argument {name!r} {exc}", step=step.name) from None
-        return Node(len(self.nodes), "", step, inputs, tuple(found), None, (caller.f_code, caller.f_lasti))
+            where = place if isinstance(place, str) else format_place(*place)
+            raise TracingError(f"step {step.name!r} ({where}): argument {name!r} {exc}", step=step.name) from None
+        return Node(len(self.nodes), "", step, inputs, tuple(found), None, place, step.conditions)
+
+    def _check_conditions(self, step: Step[..., Any]) -> None:
+        for condition, _ in step.conditions:
+            for node in getattr(condition, "nodes", ()):
+                self.check_own(node)
 
     def _resolve(self, name: str, step: Step[..., Any], node: Node) -> str:
         """What a node is called whose name is taken: a generated name makes way for one that the user chose."""
@@ -213,10 +237,10 @@ def _not_own(node: Node, name: str) -> str:
 
 def _in_order(nodes: list[Node]) -> list[Node]:
     """The nodes, each behind all that it waits for, else as they were made."""
-    n_waits = {node: len({*node.upstream, *node.after}) for node in nodes}
+    n_waits = {node: len({*node.iter_earlier()}) for node in nodes}
     followers: dict[Node, list[Node]] = {node: [] for node in nodes}
     for node in nodes:
-        for other in {*node.upstream, *node.after}:
+        for other in {*node.iter_earlier()}:
             followers[other].append(node)
     ready = [(node.position, node) for node in nodes if not n_waits[node]]
     ordered: list[Node] = []

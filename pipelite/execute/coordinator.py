@@ -23,17 +23,20 @@ import attrs
 from pipelite._garbage import collector_paused
 from pipelite.define import Graph, iter_handles
 from pipelite.errors import PipeliteError
+from pipelite.execute.conditions import explain_obstacle
 from pipelite.execute.dispatch import Dispatcher, Lease, describe_death, learn_durations, wait_for_exit
 from pipelite.execute.failures import load_exception
+from pipelite.execute.growing import Growth
+from pipelite.execute.grown import GrownOutputs
 from pipelite.execute.logs import cap_log
 from pipelite.execute.messages import Outcome, Returned
 from pipelite.execute.recording import Recorder
 from pipelite.execute.sending import Sender, make_setup
 from pipelite.execute.slots import LocalTarget
-from pipelite.execute.state import NodeRun, connect
+from pipelite.execute.state import NodeRun, connect, is_transparent
 from pipelite.plan import Planner
-from pipelite.records import FINAL, Failure, RunRecord, Status, StoredResult
-from pipelite.store import STEP_RUNS_PER_RUN, RunWriter, Store, decode_outputs, now_text
+from pipelite.records import FINAL, CodeFingerprint, Failure, RunRecord, Status, StoredResult
+from pipelite.store import STEP_RUNS_PER_RUN, RunWriter, Store, decode_outputs, get_logged, now_text
 
 #: Seconds between two looks at what runs: for marks, spools, logs, timeouts.
 POLL_S = 0.2
@@ -78,7 +81,7 @@ class Coordinator:
             If the code of a step or a constant argument cannot be identified.
         """
         self.graph = graph
-        self.progress = Progress(len(graph.nodes))
+        self.progress = Progress(sum(not is_transparent(node) for node in graph.nodes))
         self.error: str | None = None
         #: The step run that made the run fail, if one did.
         self.failed: NodeRun | None = None
@@ -92,6 +95,7 @@ class Coordinator:
             graph, self.states, store=store, regenerate=regenerate, working_directory=working_directory
         )
         self._planner.check_constants()
+        self._growth = Growth(self, graph, self.states, self._planner)
         self._unfinished = len(self.states)
         self._arrived = deque(state for state in self.states if not state.waits_for)
         self._portion = FIRST_PORTION
@@ -100,8 +104,15 @@ class Coordinator:
         self._order = itertools.count()
         #: What ends the run early: failed or canceled.
         self._ending: Status | None = None
+        #: Steps that an expander has stopped and that were in a worker's hands, with the reason.
+        self._unwanted: dict[int, str] = {}
         self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._last_poll = time.monotonic()
+
+    @property
+    def planner(self) -> Planner:
+        """What gives keys and decides; for looking at a graph without running it."""
+        return self._planner
 
     def codes(self) -> Any:
         """Code fingerprints of all steps."""
@@ -112,11 +123,13 @@ class Coordinator:
         started = time.monotonic()
         for state in self.states:
             state.id = record.number * STEP_RUNS_PER_RUN + state.node.position
+        self._growth.first_id = record.number * STEP_RUNS_PER_RUN
         spool_folder = self._store.path / "spool"
         self._target = target
-        self._recorder = Recorder(writer, spool_folder)
+        self._recorder = Recorder(writer, spool_folder, hear=self._growth.hear_logged)
         self._recorder.start_tags(record.tags)
         self._sender = Sender(self._store, self._planner)
+        self._grown = GrownOutputs(self._store, self._planner)
         setup = make_setup(self._store, record.id, record.pipeline, self._working_directory)
         self._log_folder = self._store.path / "logs"
         self._dispatcher = Dispatcher(target, self._sender, setup, spool_folder / record.id, self._hear_return)
@@ -129,6 +142,7 @@ class Coordinator:
             self._give_up(exc, time.monotonic() - started)
             raise
         finally:
+            self._growth.close()
             target.forget(ticket)
             self._dispatcher.release_idle()
         status = self._ending or (Status.FAILED if self.failed is not None else Status.COMPLETED)
@@ -183,10 +197,15 @@ class Coordinator:
 
         In portions, so that the slots work on the first of many while the rest is planned.
         """
-        while self._arrived and self._ending is None and not self._dispatcher.queue:
+        while self._ending is None:
+            if self._growth.pending:
+                self._growth.deliver()
+            if not self._arrived or self._dispatcher.queue:
+                return
             states = [self._arrived.popleft() for _ in range(min(self._portion, len(self._arrived)))]
             self._portion = min(2 * self._portion, LARGEST_PORTION)
             with collector_paused():
+                states = self._growth.take_special(states)
                 self._planner.plan(states)
                 self._follow_decisions(states)
 
@@ -234,7 +253,7 @@ class Coordinator:
         try:
             event = self._events.get_nowait()
         except queue.Empty:
-            if self._arrived and self._ending is None:
+            if (self._arrived or self._growth.pending) and self._ending is None:
                 # There is more to plan than to wait for.
                 self._plan_ahead()
                 return
@@ -294,6 +313,9 @@ class Coordinator:
     def _hand_back(self, state: NodeRun) -> None:
         """Put a step that was not started back to the front of the queue."""
         state.attempts -= 1
+        if state.node.position in self._unwanted:
+            self._drop(state, self._unwanted[state.node.position])
+            return
         self._dispatcher.queue.appendleft(state)
 
     def _take_outcome(self, lease: Lease, state: NodeRun, outcome: Outcome, log_file: str) -> None:
@@ -361,7 +383,12 @@ class Coordinator:
 
     def _count(self, state: NodeRun, duration_s: float, reason: str | None) -> None:
         self._unfinished -= 1
+        if state.parent is not None:
+            self._growth.hear_end(state, duration_s)
         progress = self.progress
+        if state.is_special and is_transparent(state.node):
+            # It has become a step run of its own.
+            progress.total += 1
         progress.counts[state.status] = progress.counts.get(state.status, 0) + 1
         if progress.is_watched:
             progress.events.append((state.node.name, state.status, duration_s, reason))
@@ -381,7 +408,8 @@ class Coordinator:
         """A step failed for good: what needs it is skipped, and without `keep_going` all that has not started."""
         failure = state.failure
         assert failure is not None
-        if self.failed is None:
+        tolerated = self._growth.tolerates(state)
+        if self.failed is None and not tolerated:
             self.failed = state
             self.error = f"step {state.node.name!r} failed: {failure.type_name}: {failure.message}"
         self._count(state, 0.0, f"{failure.type_name}: {failure.message}")
@@ -391,17 +419,23 @@ class Coordinator:
             self._arrived.append(follower)
         state.followers = None
         self._skip_dependents(state)
-        if not self._keep_going:
+        if not self._keep_going and not tolerated:
             self._end_early(Status.FAILED)
 
     def _skip_dependents(self, state: NodeRun) -> None:
         waiting = [state]
         while waiting:
             ended = waiting.pop()
-            for dependent, _ in ended.dependents:
-                if dependent.status is Status.PENDING:
-                    self._skip(dependent, f"step {ended.node.name!r}, which it needs, {_ended(ended.status)}")
-                    waiting.append(dependent)
+            for dependent, order_only in ended.dependents:
+                if dependent.status is not Status.PENDING:
+                    continue
+                if ended.lets_go(order_only=order_only):
+                    dependent.waits_for -= 1
+                    if not dependent.waits_for:
+                        self._arrived.append(dependent)
+                    continue
+                self._skip(dependent, explain_obstacle(ended, dependent.node))
+                waiting.append(dependent)
 
     def _skip(self, state: NodeRun, reason: str) -> None:
         state.status = Status.SKIPPED
@@ -415,7 +449,11 @@ class Coordinator:
     def _skip_rest(self) -> None:
         why = "the run was canceled" if self._ending is Status.CANCELED else "another step failed"
         for state in self.states:
-            if state.status not in FINAL:
+            if state.status in FINAL:
+                continue
+            if state.status is Status.RUNNING and state.node.step.is_expander and not is_transparent(state.node):
+                self._cancel(state, f"{why} before it had ended")
+            else:
                 self._skip(state, f"{why} before it started")
 
     def _take_in_death(self, lease: Lease) -> None:
@@ -452,11 +490,15 @@ class Coordinator:
                 duration_s=max(0.0, time.time() - started_at),
                 log=(log_file, mark.log_start, _size_of(self._log_folder / log_file)),
             )
-        self._recorder.add_ended(guilty, reason=self._reason(guilty), **figures)
+        reason = self._unwanted.get(guilty.node.position) if why == "canceled" else None
+        self._recorder.add_ended(guilty, reason=reason or self._reason(guilty), **figures)
         if guilty.status is Status.FAILED:
             self._fail(guilty)
         else:
             self._count(guilty, 0.0, "canceled")
+            if self._ending is None:
+                # It was stopped alone.
+                self._skip_dependents(guilty)
 
     def _kill(self, lease: Lease, why: str) -> None:
         """End the worker of a lease; its batch comes back as a death."""
@@ -466,6 +508,91 @@ class Coordinator:
         guilty = next((state for state in batch if state.node.position == at), batch[0])
         lease.doomed[guilty.node.position] = why
         kill_tree(lease.process.pid)
+
+    # What expanders ask for.
+
+    def arrive(self, state: NodeRun) -> None:
+        self._arrived.append(state)
+
+    def add(self, states: list[NodeRun], codes: list[CodeFingerprint]) -> None:
+        self._unfinished += len(states)
+        self.progress.total += sum(not is_transparent(state.node) for state in states)
+        if codes:
+            # Rows of step runs refer to the code: it goes with the next commit.
+            self._first["codes"] = [*self._first.get("codes", ()), *codes]
+
+    def settle(self, state: NodeRun) -> None:
+        self._unfinished -= 1
+        self._recorder.set_total(self.progress.total)
+
+    def skip(self, state: NodeRun, reason: str) -> None:
+        self._skip(state, reason)
+        self._skip_dependents(state)
+
+    def fail(self, state: NodeRun, failure: Failure) -> None:
+        state.status, state.failure = Status.FAILED, failure
+        self.progress.running.pop(state.node.name, None)
+        self._recorder.add_ended(state)
+        self._fail(state)
+
+    def begin(self, state: NodeRun) -> None:
+        state.status = Status.RUNNING
+        state.attempts = 1
+        self._grown.begin(state, self._recorder)
+        self.progress.running[state.node.name] = time.time()
+
+    def complete(self, state: NodeRun, value: Any, duration_s: float) -> None:
+        self._grown.complete(state, value, duration_s, self._recorder)
+        self.progress.running.pop(state.node.name, None)
+        state.status = Status.COMPLETED
+        self._finish(state, duration_s, None)
+
+    def stop_step(self, state: NodeRun, reason: str) -> None:
+        if state.is_final:
+            return
+        lease = next((each for each in self._dispatcher.leases if any(state in batch for batch in each.batches)), None)
+        if lease is None:
+            self._drop(state, reason)
+            return
+        self._unwanted[state.node.position] = reason
+        if len(lease.batches) == 1 and lease.batches[0] == [state]:
+            self._kill(lease, "canceled")
+
+    def record(self, state: NodeRun, kind: str, value: Any) -> None:
+        self._recorder.add_growth(state, kind, value)
+
+    def note_outputs(self) -> None:
+        self._recorder.set_outputs(self.graph.outputs)
+
+    def logged_by(self, state: NodeRun) -> list[tuple[str, Any, int | None]]:
+        # What it was reused from may be a step run of this run.
+        self._commit()
+        return get_logged(self._store, state.id)
+
+    def _drop(self, state: NodeRun, reason: str) -> None:
+        """End a step that is in no worker's hands."""
+        if state in self._dispatcher.queue:
+            self._dispatcher.queue.remove(state)
+        self._delayed = [each for each in self._delayed if each[2] is not state]
+        heapq.heapify(self._delayed)
+        if state in self._arrived:
+            self._arrived.remove(state)
+        first = self._in_flight.get(state.key) if state.key is not None else None
+        if first is state:
+            del self._in_flight[state.key or ""]
+            self._arrived.extend(state.followers or ())
+            state.followers = None
+        elif first is not None and state in (first.followers or ()):
+            assert first.followers is not None
+            first.followers.remove(state)
+        self._cancel(state, reason)
+        self._skip_dependents(state)
+
+    def _cancel(self, state: NodeRun, reason: str) -> None:
+        state.status = Status.CANCELED
+        self.progress.running.pop(state.node.name, None)
+        self._recorder.add_ended(state, reason=reason)
+        self._count(state, 0.0, reason)
 
     # What goes on meanwhile.
 
@@ -493,51 +620,14 @@ class Coordinator:
                 self.progress.running[state.node.name] = mark.started_at
                 state.status = Status.RUNNING
                 self._recorder.add_running(state, mark.started_at, log_file, mark.log_start)
+            if state.node.position in self._unwanted and not lease.doomed:
+                self._kill(lease, "canceled")
             lease.memory_seen = _resident_bytes(lease.process.pid) or lease.memory_seen
             cap_log(self._log_folder / log_file, mark.log_start)
             timeout_s = state.node.step.options.timeout_s
             if timeout_s is not None and time.time() - mark.started_at > timeout_s and not lease.doomed:
                 self._kill(lease, f"it took longer than its timeout of {timeout_s:g} s and was ended")
         lease.seen = mark
-
-
-def preview(coordinator: Coordinator) -> list[tuple[NodeRun, str | None]]:
-    """What a run would do now, without doing it: each node, and the first computed step it depends on if any.
-
-    A node whose inputs are not known before something is computed has no key.
-    """
-    states = coordinator.states
-    planner = coordinator._planner
-    unknown: dict[int, str] = {}
-    arrived = [state for state in states if not state.waits_for]
-    while arrived:
-        planner.plan(arrived)
-        following = []
-        for state in arrived:
-            result = state.decision.result if state.decision is not None else None
-            if result is not None:
-                state.outputs, state.form = decode_outputs(result.outputs), result.form
-                state.status = Status.REUSED
-            for dependent, order_only in state.dependents:
-                if result is None and not order_only:
-                    unknown.setdefault(dependent.node.position, state.node.name)
-                dependent.waits_for -= 1
-                if not dependent.waits_for:
-                    following.append(dependent)
-        arrived = []
-        while following:
-            state = following.pop(0)
-            position = state.node.position
-            if position not in unknown:
-                arrived.append(state)
-                continue
-            for dependent, order_only in state.dependents:
-                if not order_only:
-                    unknown.setdefault(dependent.node.position, state.node.name)
-                dependent.waits_for -= 1
-                if not dependent.waits_for:
-                    following.append(dependent)
-    return [(state, unknown.get(state.node.position)) for state in states]
 
 
 def kill_tree(pid: int) -> None:
@@ -563,12 +653,6 @@ def _is_retried(failure: Failure, retry_on: tuple[type[BaseException], ...]) -> 
     if failure.type_name in {kind.__qualname__ for kind in retry_on}:
         return True
     return Exception in retry_on and failure.type_name not in ("SystemExit", "KeyboardInterrupt", "GeneratorExit")
-
-
-def _ended(status: Status) -> str:
-    return {Status.FAILED: "failed", Status.SKIPPED: "was skipped", Status.CANCELED: "was canceled"}.get(
-        status, status.value
-    )
 
 
 def _size_of(path: Path) -> int:

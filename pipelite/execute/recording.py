@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipelite.define import Step
+from pipelite.define import Node, Step, describe_place, iter_handles
 from pipelite.execute.messages import Outcome
 from pipelite.execute.spool import SpoolReader
 from pipelite.execute.state import NodeRun
@@ -28,8 +28,11 @@ COMMIT_IDLE_ROWS = 200
 class Recorder:
     """The records of one run, on their way to the database."""
 
-    def __init__(self, writer: RunWriter, spool_folder: Path) -> None:
+    def __init__(
+        self, writer: RunWriter, spool_folder: Path, *, hear: Callable[[NodeRun, str, Any, int | None], None]
+    ) -> None:
         self._writer = writer
+        self._hear = hear
         self._spool_folder = spool_folder
         self._spools: dict[str, SpoolReader] = {}
         self._step_runs: dict[int, tuple[Any, ...]] = {}
@@ -38,6 +41,9 @@ class Recorder:
         self._metrics: list[tuple[Any, ...]] = []
         self._tags: dict[str, str] = {}
         self._new_tags = False
+        self._growth: list[tuple[Any, ...]] = []
+        self._outputs: dict[str, Any] | None = None
+        self._total: int | None = None
         self._last_commit = time.monotonic()
         self._names: dict[int, str] = {}
 
@@ -58,7 +64,7 @@ class Recorder:
             state.key,
             state.code,
             state.inputs,
-            json.dumps([earlier.name for earlier in node.after]) if node.after else "[]",
+            _names_before(node) if node.after or node.conditions else "[]",
             ENVIRONMENT,
             outcome.outputs if failure is None else None,
             outcome.form,
@@ -95,6 +101,17 @@ class Recorder:
         """A step run that ended without an outcome: skipped, canceled, or its worker died."""
         self._step_runs[state.id] = self._row(state, reason=reason, ended_at=now_text(), **figures)
 
+    def add_grown(self, state: NodeRun, *, started_at: str, **figures: Any) -> None:
+        """A step run of an expander: it goes on, or with a duration has completed."""
+        is_over = "duration_s" in figures
+        self._step_runs[state.id] = self._row(
+            state,
+            status=Status.COMPLETED if is_over else Status.RUNNING,
+            started_at=started_at,
+            ended_at=now_text() if is_over else None,
+            **figures,
+        )
+
     def add_running(self, state: NodeRun, started_at: float, log_file: str, log_start: int) -> None:
         """A step run that has been going on for a while."""
         self._step_runs[state.id] = self._row(
@@ -114,6 +131,18 @@ class Recorder:
                 now_text(),
             )
             self._artifacts[row[:2]] = row
+
+    def add_growth(self, state: NodeRun, kind: str, value: Any) -> None:
+        """What an expander did, or was told, in order: a resume drives it through the same again."""
+        self._growth.append((self._writer.run_id, state.node.position, kind, to_json(value)))
+
+    def set_outputs(self, outputs: Mapping[str, Any]) -> None:
+        """Where the outputs of the pipeline come from, now that more is known."""
+        self._outputs = {name: describe_place(value) for name, value in outputs.items()}
+
+    def set_total(self, n_steps: int) -> None:
+        """How many steps the run has as far as is known."""
+        self._total = n_steps
 
     def spool_offset(self, name: str) -> int:
         """How far a spool has been read."""
@@ -137,6 +166,8 @@ class Recorder:
             if record["kind"] in ("image", "file"):
                 value = record["value"]
                 self._artifacts[value["digest"], value["kind"]] = (*value.values(), now_text())
+            if state.parent is not None and record["kind"] == "scalar":
+                self._hear(state, record["name"], record["value"], record["step"])
             self._metrics.append(
                 (
                     state.id,
@@ -159,7 +190,7 @@ class Recorder:
 
     def is_due(self) -> bool:
         """Whether it is time for a commit."""
-        waiting = len(self._step_runs) + len(self._metrics)
+        waiting = len(self._step_runs) + len(self._metrics) + len(self._growth)
         return waiting >= COMMIT_AT_ROWS or (
             bool(waiting or self._new_tags) and time.monotonic() - self._last_commit > COMMIT_EVERY_S
         )
@@ -168,6 +199,12 @@ class Recorder:
         """Write everything that waits, and what is given of the run itself, in one transaction."""
         if self._new_tags:
             run["tags"] = self._tags
+        if self._outputs is not None:
+            run["outputs"], self._outputs = self._outputs, None
+        if self._total is not None:
+            run["n_steps"], self._total = self._total, None
+        if self._growth:
+            run["growth"], self._growth = self._growth, []
         if not (self._step_runs or self._metrics or self._artifacts or self._results or run):
             self._last_commit = time.monotonic()
             return
@@ -219,7 +256,7 @@ class Recorder:
             state.key,
             state.code,
             state.inputs,
-            json.dumps([earlier.name for earlier in node.after]) if node.after else "[]",
+            _names_before(node) if node.after or node.conditions else "[]",
             ENVIRONMENT,
             outputs,
             form,
@@ -247,6 +284,13 @@ def format_failure(step: str, failure: Any) -> str:
     """Text of a failed step: the step, the message, the traceback."""
     head = f"step {step!r} failed: {failure.type_name}: {failure.message}"
     return f"{head}\n\n{failure.traceback}".rstrip() if failure.traceback else head
+
+
+def _names_before(node: Node) -> str:
+    """Names of the nodes that one waits for without taking their output, those of its conditions included."""
+    names = [earlier.name for earlier in node.after]
+    names += [handle.node.name for condition, _ in node.conditions for handle in iter_handles(condition)]
+    return json.dumps(list(dict.fromkeys(names)))
 
 
 def _from_epoch(seconds: float) -> str:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipelite.define import Output, Step, iter_handles, replace_handles
+from pipelite.define import Expander, Item, Output, Step, iter_handles, replace_handles
 from pipelite.execute.functions import script_file, ship_function
 from pipelite.execute.messages import Nested, Packed, RunSetup, ShippedFunction, Stored, WorkItem
 from pipelite.execute.state import NodeRun
@@ -58,7 +58,11 @@ class Sender:
     def ship_all(self, steps: list[Step[..., Any]]) -> None:
         """Make sure that every step that may have to run can be sent, before the first one starts."""
         for step in steps:
-            self.ship(step)
+            if isinstance(step, Expander):
+                for each in step.steps:
+                    self.ship(each)
+            else:
+                self.ship(step)
         self.is_ready = True
 
     def ship(self, step: Step[..., Any]) -> ShippedFunction:
@@ -95,11 +99,17 @@ class Sender:
             return value
         if kind is Output:
             return self._convert_handle(value)
+        if kind is Item:
+            value = value.value
+            # Few elements are used twice, so what becomes of them is not kept.
+            return value if type(value) in _PLAIN else self._pack(state, value)
         if next(iter_handles(value), None) is not None:
             return Nested(dumps_value(replace_handles(value, self._convert_handle)))
         return self._convert_constant(state, value)
 
     def _convert_handle(self, handle: Output) -> Any:
+        if type(handle) is Item:
+            return handle.value
         state = self._planner.state_of(handle)
         outputs = state.outputs
         assert outputs is not None

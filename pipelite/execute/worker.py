@@ -217,7 +217,7 @@ class Worker:
     def _load(self, value: Any) -> Any:
         kind = type(value)
         if kind is Stored:
-            if value.ref.kind == "pickle":
+            if value.ref.kind in ("pickle", "parts"):
                 self._import_script()
             loaded = self.store.load(value.ref)
             for part in value.path:

@@ -12,7 +12,7 @@ from pipelite.observe.figures import format_duration, format_size, format_time
 from pipelite.observe.groups import group_fan_outs
 from pipelite.observe.outputs import VALUE_WIDTH, describe_outputs, summarize_artifact, summarize_outputs
 from pipelite.observe.tables import format_table, shorten
-from pipelite.records import MetricRecord, RunRecord, Status, StepRunRecord
+from pipelite.records import FINAL, MetricRecord, RunRecord, Status, StepRunRecord
 from pipelite.store import Store, get_metrics, get_step_runs
 
 #: A fan-out of more steps than this takes one line, unless all are asked for.
@@ -106,8 +106,8 @@ def _describe_head(store: Store, run: RunRecord, step_runs: Sequence[StepRunReco
 
 
 def _count_steps(run: RunRecord, step_runs: Sequence[StepRunRecord]) -> str:
-    # Steps that wait have no record yet.
-    total = max(len(step_runs), int(run.options.get("steps") or 0))
+    # Steps that wait have no record yet. When all has ended there are exactly the recorded ones.
+    total = len(step_runs) if run.status in FINAL else max(len(step_runs), int(run.options.get("steps") or 0))
     return describe_counts(Counter(each.status for each in step_runs), total)
 
 

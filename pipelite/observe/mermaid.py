@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import attrs
 
-from pipelite.define import Graph
+from pipelite.define import Graph, Node, iter_handles
 from pipelite.observe.figures import format_count
 from pipelite.observe.groups import group_fan_outs
 from pipelite.records import Status, StepRunRecord
@@ -45,8 +45,8 @@ class _Box:
 
     id: str
     label: str
-    #: Whether it stands for many steps.
-    is_many: bool
+    #: What stands before and after the label: `[[` for many steps, `{` for a choice.
+    brackets: tuple[str, str] = ("[", "]")
     status: Status | None
 
 
@@ -58,21 +58,39 @@ class _Drawn:
     upstream: tuple[str, ...]
     after: tuple[str, ...]
     status: Status | None = None
+    #: Steps that it runs under, each with the word for how: "when" or "unless".
+    conditions: tuple[tuple[str, str], ...] = ()
+    #: What it does besides running: "map" or another expander, "choice".
+    kind: str = ""
 
 
 def to_mermaid(source: Graph | Sequence[StepRunRecord]) -> str:
     """Draw a graph, or the step runs of a stored run with their states, as a mermaid flowchart.
 
-    Fan-outs of few steps have a frame around them, those of many are one box. Arrows are data; dotted ones order only.
+    Fan-outs of few steps have a frame around them, those of many are one box. Arrows are data; dotted ones order only, or
+    conditions where a word stands at them.
     """
     if isinstance(source, Graph):
-        nodes = [
-            _Drawn(node.name, tuple(each.name for each in node.upstream), tuple(each.name for each in node.after))
-            for node in source.nodes
-        ]
+        nodes = [_reduce(node) for node in source.nodes]
     else:
         nodes = [_Drawn(each.name, _upstream_of(each), each.after, each.status) for each in source]
     return "\n".join(_draw(nodes)) + "\n"
+
+
+def _reduce(node: Node) -> _Drawn:
+    conditions = tuple(
+        (handle.node.name, "when" if expected else "unless")
+        for condition, expected in node.conditions
+        for handle in iter_handles(condition)
+    )
+    kind = "choice" if getattr(node.step, "takes_skipped", False) else "map" if node.step.is_list else ""
+    return _Drawn(
+        node.name,
+        tuple(each.name for each in node.upstream),
+        tuple(each.name for each in node.after),
+        conditions=conditions,
+        kind=kind or ("expander" if node.step.is_expander else ""),
+    )
 
 
 def _upstream_of(step_run: StepRunRecord) -> tuple[str, ...]:
@@ -92,9 +110,7 @@ def _draw(nodes: Sequence[_Drawn]) -> Iterable[str]:
             used.append(box)
             yield f"    {_shape(box)}"
             continue
-        drawn = [
-            _Box(id=f"n{position[node.name]}", label=node.name, is_many=False, status=node.status) for node in members
-        ]
+        drawn = [_one(node, f"n{position[node.name]}") for node in members]
         boxes.update({node.name: box for node, box in zip(members, drawn, strict=True)})
         used += drawn
         yield from _frame(base, drawn)
@@ -102,12 +118,18 @@ def _draw(nodes: Sequence[_Drawn]) -> Iterable[str]:
     yield from _draw_classes(used)
 
 
+def _one(node: _Drawn, id: str) -> _Box:
+    label = f"{node.name} (one step per element)" if node.kind == "map" else node.name
+    brackets = {"map": ("[[", "]]"), "expander": ("[[", "]]"), "choice": ("{", "}")}.get(node.kind, ("[", "]"))
+    return _Box(id=id, label=label, status=node.status, brackets=brackets)
+
+
 def _many(base: str, members: Sequence[_Drawn], id: str) -> _Box:
     found = {node.status for node in members}
     return _Box(
         id=id,
         label=f"{base} ({format_count(len(members), 'step')})",
-        is_many=True,
+        brackets=("[[", "]]"),
         status=next((status for status in _BY_WEIGHT if status in found), None),
     )
 
@@ -122,8 +144,8 @@ def _frame(base: str | None, boxes: Sequence[_Box]) -> Iterable[str]:
 
 
 def _shape(box: _Box) -> str:
-    label = f'"{_escape(box.label)}"'
-    return f"{box.id}[[{label}]]" if box.is_many else f"{box.id}[{label}]"
+    opening, closing = box.brackets
+    return f'{box.id}{opening}"{_escape(box.label)}"{closing}'
 
 
 def _draw_arrows(nodes: Sequence[_Drawn], boxes: dict[str, _Box]) -> Iterable[str]:
@@ -138,6 +160,9 @@ def _draw_arrows(nodes: Sequence[_Drawn], boxes: dict[str, _Box]) -> Iterable[st
                 # A run that is going on has no record yet of a step that waits.
                 if name in boxes and boxes[name] is not boxes[node.name]:
                     arrows.setdefault((boxes[name].id, boxes[node.name].id), arrow)
+    for node in nodes:
+        for name, word in node.conditions:
+            arrows[boxes[name].id, boxes[node.name].id] = f"-. {word} .->"
     yield from (f"    {start} {arrow} {end}" for (start, end), arrow in arrows.items())
 
 

@@ -32,6 +32,8 @@ def describe_outputs(store: Store, run: RunRecord, step_runs: Sequence[StepRunRe
 
 def summarize_artifact(store: Store, ref: ArtifactRef) -> dict[str, Any]:
     """One stored output for JSON."""
+    if ref.kind == "parts":
+        return {"kind": ref.kind, "type": ref.type_name, "digest": ref.digest, "size_bytes": ref.size_bytes}
     if ref.inline is not None:
         value = json.loads(ref.inline)
         return {"value": value["value"] if ref.kind == "scalar" else value, "type": ref.type_name}

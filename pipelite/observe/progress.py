@@ -76,7 +76,6 @@ class ProgressDisplay:
         self._run_id = run_id
         self._stream = sys.stderr if stream is None else stream
         self._mode, self._note = find_mode(mode)
-        self._tells_steps = progress.total <= TOLD_STEPS
         self._live: LiveDisplay | None = None
         self._thread: threading.Thread | None = None
         self._stopped = threading.Event()
@@ -110,6 +109,11 @@ class ProgressDisplay:
         self._write(line, status)
         self._close_live()
         self._flush()
+
+    @property
+    def _tells_steps(self) -> bool:
+        # A graph that grows may become too long for it.
+        return self._progress.total <= TOLD_STEPS
 
     def _is_quiet(self) -> bool:
         # A program without a console has no standard error.

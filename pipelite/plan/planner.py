@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from pipelite.define import Graph, Node, Output, Step, iter_handles, replace_handles
+from pipelite.define import Expander, Graph, Item, Node, Output, Step, iter_handles, replace_handles
 from pipelite.errors import FingerprintError, UnhashableError
 from pipelite.fingerprint import (
     ENVIRONMENT,
@@ -80,11 +80,27 @@ class Planner:
         self._remembered: dict[int, str] = {}
         self._items: dict[tuple[str, str], str] = {}
         for step in {id(node.step): node.step for node in graph.nodes}.values():
-            self._codes[id(step)] = self._look_at(step)
+            self._add_step(step)
 
     def codes(self) -> Iterable[CodeFingerprint]:
         """The code fingerprints of all steps of the graph."""
         return {code.fingerprint.digest: code.fingerprint for code in self._codes.values()}.values()
+
+    def add_steps(self, nodes: Iterable[Node]) -> list[CodeFingerprint]:
+        """Look at the steps of nodes that came later; gives the code that was not known."""
+        known = {code.digest for code in self.codes()}
+        for step in {id(node.step): node.step for node in nodes}.values():
+            if id(step) not in self._codes:
+                self._add_step(step)
+        return [code for code in self.codes() if code.digest not in known]
+
+    def _add_step(self, step: Step[..., Any]) -> None:
+        if isinstance(step, Expander):
+            for each in step.steps:
+                self._add_step(each)
+            if step.is_transparent:
+                return
+        self._codes[id(step)] = self._look_at(step)
 
     def code_of(self, step: Step[..., Any]) -> StepCode:
         return self._codes[id(step)]
@@ -123,6 +139,8 @@ class Planner:
 
     def identity_of(self, handle: Output) -> str:
         """Identity of the value that a handle stands for; its node must be done."""
+        if type(handle) is Item:
+            return self._identify_element(handle)
         state = self._states[handle.node.position]
         outputs = state.outputs
         assert outputs is not None
@@ -144,6 +162,9 @@ class Planner:
             Names the step, the argument and the place in it.
         """
         for state in self._states:
+            if state.node.step.is_expander:
+                # What it gives to steps is looked at with them.
+                continue
             for name, value in state.node.inputs.items():
                 kind = type(value)
                 if kind in _SMALL or kind is Output or next(iter_handles(value), None) is not None:
@@ -156,6 +177,8 @@ class Planner:
 
     def load(self, handle: Output) -> Any:
         """The value that a handle stands for; its node must be done."""
+        if type(handle) is Item:
+            return handle.value
         state = self._states[handle.node.position]
         assert state.outputs is not None
         value = load_outputs(self._store, state.outputs, state.form, handle.output)
@@ -195,6 +218,9 @@ class Planner:
                 texts.append(f'{quoted}:{{"id":{quote(identity)}}}')
             elif kind is Output:
                 identity = self.identity_of(value)
+                texts.append(f'{quoted}:{{"id":{quote(identity)},"from":[{_origin(value)}]}}')
+            elif kind is Item:
+                identity = self._identify_element(value, state, name)
                 texts.append(f'{quoted}:{{"id":{quote(identity)},"from":[{_origin(value)}]}}')
             else:
                 identity = self._identify_input(state, name, value)
@@ -238,6 +264,24 @@ class Planner:
                     self._remembered[id(path)] = self.fingerprinter.value(path)
             state.paths += paths
         return remembered
+
+    def _identify_element(self, handle: Item, state: PlannedNode | None = None, name: str = "") -> str:
+        """Identity of an element of a list that was loaded once for all of its elements."""
+        value = handle.value
+        if type(value) in _SMALL:
+            return self.fingerprinter.value(value)
+        if state is not None and next(iter(_iter_paths(value)), None) is not None:
+            return self._identify_input(state, name, value)
+        identity = self._remembered.get(id(value))
+        if identity is None:
+            try:
+                identity = self.fingerprinter.value(value)
+            except UnhashableError:
+                whole = Output(handle.node, handle.output)
+                identity = combine("item", (self.identity_of(whole), repr(handle.path)))
+            # The graph keeps the value alive.
+            self._remembered[id(value)] = identity
+        return identity
 
     def _identify_item(self, handle: Output, outputs: dict[str, ArtifactRef], whole: str) -> str:
         """Identity of a part of an output: by its content too, so that changes beside it do not matter."""

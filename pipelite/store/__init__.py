@@ -9,10 +9,13 @@ from pipelite.store.artifacts import ArtifactStore
 from pipelite.store.dead_runs import close_dead_runs, find_dead_runs
 from pipelite.store.logs import LOG_CAP_BYTES, read_log, read_log_from
 from pipelite.store.owners import OwnerLock, is_alive
+from pipelite.store.parts import Part, join_parts
 from pipelite.store.pickles import dumps_value, loads_value
 from pipelite.store.reader import (
     find_known,
     get_code,
+    get_growth,
+    get_logged,
     get_metrics,
     get_origin,
     get_parameters_pickle,
@@ -50,6 +53,7 @@ __all__ = [
     "STEP_RUN_COLUMNS",
     "ArtifactStore",
     "OwnerLock",
+    "Part",
     "RunWriter",
     "Store",
     "close_dead_runs",
@@ -62,6 +66,8 @@ __all__ = [
     "find_known",
     "find_workspace",
     "get_code",
+    "get_growth",
+    "get_logged",
     "get_metrics",
     "get_origin",
     "get_parameters_pickle",
@@ -75,6 +81,7 @@ __all__ = [
     "get_step_runs",
     "is_alive",
     "is_cancel_requested",
+    "join_parts",
     "list_runs",
     "loads_value",
     "now_text",

@@ -16,6 +16,7 @@ from pipelite.fingerprint.modules import qualified_name
 from pipelite.records import ArtifactRef
 from pipelite.store.containers import load_pickle, save_pickle
 from pipelite.store.npy import load_array, save_array
+from pipelite.store.parts import PARTS, load_parts
 from pipelite.store.paths import CannotTake, describe, forbid_writing, iter_files, remove_tree, set_read_only, take
 from pipelite.store.serializers import (
     Serializer,
@@ -98,6 +99,8 @@ class ArtifactStore:
         ArtifactError
             If it is missing or damaged, or its classes are not there any more.
         """
+        if ref.kind == PARTS and ref.inline is not None:
+            return load_parts(ref.inline, self.load)
         if ref.inline is not None:
             return decode_scalar(ref.inline) if ref.kind == "scalar" else decode_plain(ref.inline)
         path = self.path(ref)

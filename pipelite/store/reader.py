@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import zlib
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 from pipelite.errors import NotFoundError
-from pipelite.records import CodeFingerprint, MetricRecord, RunRecord, Status, StepRunRecord
+from pipelite.records import CodeFingerprint, GrowthRecord, MetricRecord, RunRecord, Status, StepRunRecord
 from pipelite.store.rows import metric_from_row, run_from_row, step_run_from_row, to_text
 from pipelite.store.schema import STEP_RUN_COLUMNS, STEP_RUNS_PER_RUN
 from pipelite.store.workspace import Store
@@ -112,7 +113,45 @@ def get_step_runs(store: Store, run_id: str) -> list[StepRunRecord]:
     """Return the step runs of a run in the order of its graph; a reused one with the outputs it reuses."""
     bounds = _step_run_ids(store, run_id)
     rows = store.database.read(f"{_STEP_RUNS} WHERE step_runs.id BETWEEN ? AND ? ORDER BY step_runs.id", bounds)
-    return [step_run_from_row(row) for row in rows]
+    step_runs = [step_run_from_row(row) for row in rows]
+    return _in_graph_order(step_runs, get_growth(store, run_id))
+
+
+def _in_graph_order(step_runs: list[StepRunRecord], growth: list[GrowthRecord]) -> list[StepRunRecord]:
+    """Those that an expander added later stand where it stands."""
+    blocks = sorted((each.value["first"], each.position) for each in growth if each.kind == "made")
+    if not blocks:
+        return step_runs
+    starts = [first for first, _ in blocks]
+    places: dict[int, tuple[int, ...]] = {}
+
+    def place_of(position: int) -> tuple[int, ...]:
+        block = bisect_right(starts, position) - 1
+        if block < 0:
+            return (position,)
+        expander = blocks[block][1]
+        if expander not in places:
+            places[expander] = place_of(expander)
+        return (*places[expander], position)
+
+    return sorted(step_runs, key=lambda each: place_of(each.position))
+
+
+def get_growth(store: Store, run_id: str) -> list[GrowthRecord]:
+    """Return what the expanders of a run did and were told, in order."""
+    rows = store.database.read("SELECT position, kind, value FROM growth WHERE run_id = ? ORDER BY id", (run_id,))
+    return [GrowthRecord(position=row[0], kind=row[1], value=json.loads(row[2])) for row in rows]
+
+
+def get_logged(store: Store, step_run_id: int) -> list[tuple[str, Any, int | None]]:
+    """Return name, value and step number of the numbers and texts that a step run shows, in the order of logging."""
+    rows = store.database.read(
+        "SELECT metrics.name, metrics.value, metrics.step FROM step_runs "
+        "JOIN metrics ON metrics.step_run_id = coalesce(step_runs.computed_by, step_runs.id) "
+        "WHERE step_runs.id = ? AND metrics.kind = 'scalar' ORDER BY metrics.id",
+        (step_run_id,),
+    )
+    return [(row[0], json.loads(row[1]), row[2]) for row in rows]
 
 
 def get_step_run(store: Store, run_id: str, name: str) -> StepRunRecord:

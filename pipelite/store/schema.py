@@ -63,6 +63,7 @@ ARTIFACT_COLUMNS: tuple[str, ...] = (
     "type_name",
     "created_at",
 )
+GROWTH_COLUMNS: tuple[str, ...] = ("run_id", "position", "kind", "value")
 METRIC_COLUMNS: tuple[str, ...] = ("step_run_id", "name", "kind", "step", "value", "logged_at")
 
 _RUNS = """
@@ -207,6 +208,17 @@ CREATE TABLE settings (
 ) WITHOUT ROWID
 """
 
+# What the expanders of a run did and were told, in order, so that a resume can drive them through the same again.
+_GROWTH = """
+CREATE TABLE growth (
+    id INTEGER PRIMARY KEY,
+    run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    value TEXT NOT NULL
+)
+"""
+
 _RUN_SUMMARY = f"""
 CREATE VIEW run_summary AS
 SELECT
@@ -258,6 +270,8 @@ _STATEMENTS = (
     _FILE_DIGESTS,
     _ITEM_IDENTITIES,
     _SETTINGS,
+    _GROWTH,
+    "CREATE INDEX growth_by_run ON growth(run_id)",
     "CREATE INDEX runs_by_pipeline ON runs(pipeline, number)",
     f"CREATE INDEX runs_open ON runs(owner) WHERE {OPEN_RUNS}",
     "CREATE INDEX metrics_by_step_run ON metrics(step_run_id)",

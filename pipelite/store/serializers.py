@@ -36,7 +36,7 @@ class Serializer(Protocol):
 _registered: dict[str, Serializer] = {}
 
 #: Kinds that pipelite writes itself.
-BUILTIN_KINDS = frozenset({"json", "scalar", "npy", "dataframe", "estimator", "pickle", "file", "folder"})
+BUILTIN_KINDS = frozenset({"json", "scalar", "npy", "dataframe", "estimator", "pickle", "file", "folder", "parts"})
 
 _KIND_BY_TYPE = {
     "pandas.DataFrame": "dataframe",

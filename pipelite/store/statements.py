@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipelite.store.schema import ARTIFACT_COLUMNS, METRIC_COLUMNS, RESULT_COLUMNS, STEP_RUN_COLUMNS
+from pipelite.store.schema import ARTIFACT_COLUMNS, GROWTH_COLUMNS, METRIC_COLUMNS, RESULT_COLUMNS, STEP_RUN_COLUMNS
 
 
 def _insert(table: str, columns: Sequence[str]) -> str:
@@ -25,5 +25,7 @@ UPSERT_RESULT = _upsert("results", RESULT_COLUMNS, by=("key", "reads_digest"))
 
 #: Storing an artifact that is there and marked for removal lifts the mark.
 UPSERT_ARTIFACT = _upsert("artifacts", ARTIFACT_COLUMNS, by=("digest", "kind"), also=", removal_marked_at = NULL")
+
+INSERT_GROWTH = _insert("growth", GROWTH_COLUMNS)
 
 INSERT_METRIC = _insert("metrics", METRIC_COLUMNS)

@@ -16,7 +16,7 @@ from pipelite.errors import NotFoundError, OwnershipLost
 from pipelite.records import CodeFingerprint, RunRecord, Status
 from pipelite.store.rows import run_from_row, to_json, to_text
 from pipelite.store.schema import OPEN_RUNS
-from pipelite.store.statements import INSERT_METRIC, UPSERT_ARTIFACT, UPSERT_RESULT, UPSERT_STEP_RUN
+from pipelite.store.statements import INSERT_GROWTH, INSERT_METRIC, UPSERT_ARTIFACT, UPSERT_RESULT, UPSERT_STEP_RUN
 from pipelite.store.workspace import Store
 
 Row = tuple[Any, ...]
@@ -26,6 +26,10 @@ _NEXT_NUMBER = (
     "INSERT INTO settings (name, value) VALUES ('last_run_number', '1') "
     "ON CONFLICT (name) DO UPDATE SET value = CAST(value AS INTEGER) + 1 RETURNING CAST(value AS INTEGER)"
 )
+
+
+#: How many steps a run has as far as is known; a graph that grows tells more and more.
+_SET_TOTAL = "UPDATE runs SET options = json_set(options, '$.steps', ?) WHERE id = ? AND owner = ?"
 
 
 def create_run(
@@ -123,6 +127,7 @@ class RunWriter:
         results: Iterable[Row] = (),
         artifacts: Iterable[Row] = (),
         metrics: Iterable[Row] = (),
+        growth: Iterable[Row] = (),
         codes: Iterable[CodeFingerprint] = (),
         sources: Mapping[str, bytes] | None = None,
         status: Status | None = None,
@@ -133,17 +138,18 @@ class RunWriter:
         started_at: datetime | None = None,
         ended_at: datetime | None = None,
         duration_s: float | None = None,
+        n_steps: int | None = None,
     ) -> None:
         """Store everything that is given in one transaction, or nothing.
 
         Parameters
         ----------
-        step_runs, results, artifacts, metrics : iterables of tuples
-            In the orders of STEP_RUN_COLUMNS, RESULT_COLUMNS, ARTIFACT_COLUMNS, METRIC_COLUMNS; step runs, results and
+        step_runs, results, artifacts, metrics, growth : iterables of tuples
+            In the orders of STEP_RUN_COLUMNS, RESULT_COLUMNS, ARTIFACT_COLUMNS, METRIC_COLUMNS, GROWTH_COLUMNS; step runs, results and
             artifacts take the place of rows with the same key.
         sources : mapping, optional
             Digest to text of own source files; those that are stored already are left as they are.
-        status, error, outputs, tags, run_sources, started_at, ended_at, duration_s : optional
+        status, error, outputs, tags, run_sources, started_at, ended_at, duration_s, n_steps : optional
             Of the run itself; None leaves it as it is.
 
         Raises
@@ -169,6 +175,9 @@ class RunWriter:
             connection.executemany(UPSERT_RESULT, sorted(results))
             connection.executemany(UPSERT_ARTIFACT, artifacts)
             connection.executemany(INSERT_METRIC, metrics)
+            connection.executemany(INSERT_GROWTH, growth)
+            if n_steps is not None:
+                connection.execute(_SET_TOTAL, (n_steps, self.run_id, self.owner))
             self._change_run(connection, {column: value for column, value in run.items() if value is not None})
             self._store.write_new_identities(connection)
 

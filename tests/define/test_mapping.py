@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipelite.define import ListOutput, Output, step, trace
-from pipelite.errors import DefinitionError
+from pipelite.errors import DefinitionError, TracingError
 
 
 @step
@@ -143,15 +143,40 @@ def test_a_data_frame_is_not_a_list():
         fit.map(pandas.DataFrame({"a": [1]}))
 
 
-def test_the_output_of_a_step_cannot_be_mapped_as_yet():
-    with pytest.raises(
-        DefinitionError, match=r"fit.map\(...\) got the output of step 'load' \(test_mapping.py:\d+\)"
-    ) as caught:
-        nodes_of(lambda: fit.map(load("x")))
-    assert "this version maps only lists whose length is known before any step runs" in str(caught.value)
+def test_a_map_over_the_output_of_a_step_is_one_node_for_now():
+    def body():
+        first = fit.map(load("x"), [1, 2], train=load("y"))
+        assert repr(first) == "<output fit>"
+        fit.map(first)
+        load(first)
+        load(first[0])
+
+    *_, first, second, whole, item = nodes_of(body)
+    assert [node.name for node in (first, second, whole)] == ["fit", "fit-2", "load-3"]
+    assert first.step.is_list
+    assert [node.name for node in first.upstream] == ["load", "load-2"]
+    assert [handle.node.name for handle in first.step.iter_awaited(first.inputs)] == ["load"]
+    assert item.inputs["path"].path == (0,)
+
+
+def test_arguments_of_such_a_map_are_checked_when_it_is_traced():
+    with pytest.raises(DefinitionError, match=r"step 'fit' \(test_mapping.py:\d+\) takes no argument 'rat'"):
+        nodes_of(lambda: fit.map(load("x"), rat=2))
+    with pytest.raises(DefinitionError, match="got the text 'abc'"):
+        nodes_of(lambda: fit.map(load("x"), "abc"))
+
+
+def test_the_list_of_such_a_map_says_what_it_cannot_do():
+    with pytest.raises(TracingError, match=r"the list of outputs of 'fit' \(test_mapping.py:\d+\) is indexed with 'a'"):
+        nodes_of(lambda: fit.map(load("x"))["a"])
+    with pytest.raises(TracingError, match="is cut by a slice"):
+        nodes_of(lambda: fit.map(load("x"))[1:])
+    with pytest.raises(TracingError, match=r"step\.map\(handle\)"):
+        nodes_of(lambda: list(fit.map(load("x"))))
+    assert len(nodes_of(lambda: split.map(load("x"))["a"])) == 2
 
 
 def test_named_outputs_are_no_list_but_can_be_written_as_one():
-    with pytest.raises(DefinitionError, match="got the output of step 'split'"):
+    with pytest.raises(DefinitionError, match=r"has 2 outputs \(a, b\); map over one of them, or over \[\*handle\]"):
         nodes_of(lambda: fit.map(split(1)))
     assert len(nodes_of(lambda: fit.map([*split(1)]))) == 3

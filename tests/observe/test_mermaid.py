@@ -65,6 +65,20 @@ def test_a_long_fan_out_is_one_box_and_has_each_arrow_once():
     ]
 
 
+def test_a_map_over_an_output_is_a_box_for_steps_that_are_not_known_yet():
+    def body():
+        fit(fit.map(load(1)))
+
+    assert draw(body) == [
+        "flowchart TD",
+        '    n0["load"]',
+        '    n1[["fit (one step per element)"]]',
+        '    n2["fit-2"]',
+        "    n0 --> n1",
+        "    n1 --> n2",
+    ]
+
+
 def test_names_cannot_break_out_of_their_label():
     def body():
         load.with_options(name='a"; --> <b> #`')(1)

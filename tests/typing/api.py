@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, assert_type
 
-from pipelite import Artifact, Run, StepRun, Workspace, current_run, pipeline, step
+from pipelite import Artifact, Run, StepRun, Workspace, current_run, first_of, pipeline, step
 from pipelite.errors import StepFailed
 
 
@@ -43,6 +43,15 @@ def train(data: Path, rates: list[float] | None = None, until: date = date(2026,
     scores = score.map(models, test=testing)
     assert_type(scores, list[float])
     return {"models": models, "scores": scores}
+
+
+@pipeline
+def growing(data: Path, is_small: bool = False) -> dict[str, Any]:
+    rates = load(data)
+    models = fit.map(rates, train=rates)
+    chosen = first_of(fit.when(is_small)(0.1, rates), fit.unless(is_small)(0.2, rates))
+    assert_type(chosen, float)
+    return {"models": models, "chosen": chosen, "first": models[0]}
 
 
 @pipeline
