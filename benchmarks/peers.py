@@ -50,8 +50,8 @@ class Session:
     def __init__(self, tools: list[str], cache: Path, homes: Path, *, quick: bool) -> None:
         self.pythons = {tool: environment_python(cache / tool, TOOLS[tool][2]) for tool in tools}
         self.homes = homes
-        self.width, self.links, self.megabytes = (200, 50, 200) if quick else (1_000, 200, 200)
-        #: Tool, then work, to one figure a round; a round that failed has a NaN.
+        self.width, self.links, self.megabytes = (200, 50, 50) if quick else (1_000, 200, 200)
+        #: Tool, then work, to one figure a round.
         self.figures: Figures = defaultdict(lambda: defaultdict(list))
         self.edits: dict[str, str] = {}
 
@@ -61,15 +61,12 @@ class Session:
             for work in works:
                 for tool in self.pythons:
                     print(f"round {number + 1} of {rounds}: {work.__name__} on {tool}", file=sys.stderr, flush=True)
-                    with self.home_of(tool) as home:
+                    with Home(self.homes) as home:
                         for name, figure in work(tool, home).items():
                             self.figures[tool][name].append(figure)
         for tool in self.pythons:
-            with self.home_of(tool) as home:
+            with Home(self.homes) as home:
                 self.edits[tool] = self.edit(tool, home)
-
-    def home_of(self, tool: str) -> Home:
-        return Home(self.homes)
 
     def call(self, tool: str, home: Home, *words: object) -> dict[str, Any]:
         return home.call(self.pythons[tool], TOOLS[tool][1], *map(str, words))
@@ -110,8 +107,8 @@ def median(values: list[float]) -> float | None:
 
 
 def ratio(ours: list[float], theirs: list[float]) -> float | None:
-    """The median of the ratios of each round: a machine that slows down slows both."""
-    return median([b / a for a, b in zip(ours, theirs, strict=True)])
+    """The median of the ratios of each round: a machine that slows down slows both. None for what a tool does not do."""
+    return median([b / a for a, b in zip(ours, theirs, strict=True)]) if theirs else None
 
 
 def figure(value: float | None) -> str:
@@ -128,8 +125,8 @@ COLUMNS = ("fan", "chain", "reused", "cold", "again", "array", "peak")
 
 def tables_of(session: Session) -> Iterator[str]:
     header = (
-        f"{session.width:,} wide (ms)", f"chain of {session.links} (ms)", "reused (ms)", "cold script (s)", "again (s)",
-        f"{session.megabytes} MB (s)", "peak (MB)",
+        f"{session.width:,} wide", f"chain of {session.links}", "reused", "cold", "again",
+        f"{session.megabytes} MB", "peak",
     )  # fmt: skip
     yield simple_table(
         ("tool", *header, "edited helper"),
@@ -138,22 +135,21 @@ def tables_of(session: Session) -> Iterator[str]:
             for tool in session.pythons
         ],
     )
-    if "pipelite" not in session.pythons:
-        return
-    ours = session.figures["pipelite"]
-    yield simple_table(
-        ("times pipelite", *(name.partition(" (")[0] for name in header)),
-        [
-            (TOOLS[tool][0], *(figure(ratio(ours[name], theirs)) if (theirs := session.figures[tool][name]) else "--"
-             for name in COLUMNS))
-            for tool in session.pythons if tool != "pipelite"
-        ],
-    )  # fmt: skip
+    peers = [tool for tool in session.pythons if tool != "pipelite"]
+    if "pipelite" in session.pythons and peers:
+        ours = session.figures["pipelite"]
+        yield simple_table(
+            ("times pipelite", *header),
+            [
+                (TOOLS[tool][0], *(figure(ratio(ours[name], session.figures[tool][name])) for name in COLUMNS))
+                for tool in peers
+            ],
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one round, and fewer steps in it")
+    parser.add_argument("--quick", action="store_true", help="one round, fewer steps, a smaller array")
     parser.add_argument("--only", nargs="+", choices=TOOLS, metavar="TOOL", help=f"of {', '.join(TOOLS)}")
     parser.add_argument("--rounds", type=int, help="5; with --quick 1")
     parser.add_argument("--cache", type=Path, default=ROOT / "build" / "benchmarks", help="where environments are kept")
@@ -167,7 +163,8 @@ def main() -> None:
             session.run(rounds)
         except DriverFailed as failure:
             raise SystemExit(str(failure)) from None
-    print(f"{machine()}; medians of {rounds} round{'s' * (rounds > 1)}\n")
+    print(f"{machine()}; medians of {rounds} round{'s' * (rounds > 1)}")
+    print("Milliseconds a step for the first three, seconds for the next three, then MB.\n")
     print("\n\n".join(tables_of(session)))
 
 
