@@ -13,7 +13,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from driving import DriverFailed, Home
 from environments import environment_python
@@ -41,7 +41,10 @@ HELPER = "recipe.py"
 #: The edit of the helper: of another length, as Python tells its compiled files apart by second and size.
 BEFORE, AFTER = "return 0.25", "return 0.125"
 
-Figures = dict[str, dict[str, list[float]]]
+T = TypeVar("T")
+Work = Callable[[str, Home], dict[str, float]]
+#: Round to figure: a call that failed leaves a hole in its tool's row only.
+Figures = dict[int, float]
 
 
 class Session:
@@ -51,22 +54,28 @@ class Session:
         self.pythons = {tool: environment_python(cache / tool, TOOLS[tool][2]) for tool in tools}
         self.homes = homes
         self.width, self.links, self.megabytes = (200, 50, 50) if quick else (1_000, 200, 200)
-        #: Tool, then work, to one figure a round.
-        self.figures: Figures = defaultdict(lambda: defaultdict(list))
+        self.figures: dict[str, dict[str, Figures]] = defaultdict(lambda: defaultdict(dict))
         self.edits: dict[str, str] = {}
+        self.failures: list[str] = []
 
     def run(self, rounds: int) -> None:
-        works: list[Callable[[str, Home], dict[str, float]]] = [self.steps, self.start, self.array, self.memory]
+        works: list[Work] = [self.steps, self.start, self.array, self.memory]
         for number in range(rounds):
             for work in works:
                 for tool in self.pythons:
                     print(f"round {number + 1} of {rounds}: {work.__name__} on {tool}", file=sys.stderr, flush=True)
-                    with Home(self.homes) as home:
-                        for name, figure in work(tool, home).items():
-                            self.figures[tool][name].append(figure)
+                    for name, figure in (self.attempt(work, tool) or {}).items():
+                        self.figures[tool][name][number] = figure
         for tool in self.pythons:
-            with Home(self.homes) as home:
-                self.edits[tool] = self.edit(tool, home)
+            self.edits[tool] = self.attempt(self.edit, tool) or "--"
+
+    def attempt(self, work: Callable[[str, Home], T], tool: str) -> T | None:
+        with Home(self.homes) as home:
+            try:
+                return work(tool, home)
+            except DriverFailed as failure:
+                self.failures.append(str(failure))
+                return None
 
     def call(self, tool: str, home: Home, *words: object) -> dict[str, Any]:
         return home.call(self.pythons[tool], TOOLS[tool][1], *map(str, words))
@@ -102,13 +111,13 @@ class Session:
         return {12.5: "computed again", 25.0: "stale"}[after]
 
 
-def median(values: list[float]) -> float | None:
-    return statistics.median(values) if values else None
+def median(figures: Figures) -> float | None:
+    return statistics.median(figures.values()) if figures else None
 
 
-def ratio(ours: list[float], theirs: list[float]) -> float | None:
+def ratio(ours: Figures, theirs: Figures) -> float | None:
     """The median of the ratios of each round: a machine that slows down slows both. None for what a tool does not do."""
-    return median([b / a for a, b in zip(ours, theirs, strict=True)]) if theirs else None
+    return median({number: theirs[number] / ours[number] for number in ours.keys() & theirs.keys()})
 
 
 def figure(value: float | None) -> str:
@@ -159,13 +168,12 @@ def main() -> None:
     rounds = arguments.rounds or (1 if arguments.quick else 5)
     with tempfile.TemporaryDirectory(prefix="homes-", dir=cache) as homes:
         session = Session(arguments.only or list(TOOLS), cache, Path(homes), quick=arguments.quick)
-        try:
-            session.run(rounds)
-        except DriverFailed as failure:
-            raise SystemExit(str(failure)) from None
+        session.run(rounds)
     print(f"{machine()}; medians of {rounds} round{'s' * (rounds > 1)}")
     print("Milliseconds a step for the first three, seconds for the next three, then MB.\n")
     print("\n\n".join(tables_of(session)))
+    if session.failures:
+        raise SystemExit("\n".join(session.failures))
 
 
 if __name__ == "__main__":

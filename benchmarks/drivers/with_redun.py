@@ -11,6 +11,9 @@ from recipe import rate
 from redun import Scheduler, task
 from redun.config import Config
 
+# A chain is one nested expression, which redun walks by recursion: 200 links are too deep for Python's limit of 1,000.
+sys.setrecursionlimit(20_000)
+
 redun_namespace = "benchmark"
 
 SETTINGS = {
