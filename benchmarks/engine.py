@@ -1,14 +1,15 @@
-"""What the engine costs: per step, at the start, and for a large array; medians, beside bare loky or bare numpy.
+"""What the engine costs: per step, at the start, for a large array and in memory, beside bare loky or bare numpy.
 
-Run it with nothing else going on: `python benchmarks/engine.py [--quick]`. Each figure is measured in turn with its
-yardstick, so that a machine which slows down slows both.
+Run it with nothing else going on: `python benchmarks/engine.py [SECTION ...] [--quick] [--large]`. Each figure is
+measured in turn with its yardstick, so that a machine which slows down slows both; medians, and of ratios the median of
+the pairs. Prints tables as they stand in the docs.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -18,11 +19,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import yardsticks
 from joblib.externals.loky import get_reusable_executor
+from tables import machine, simple_table
 
 from pipelite import pipeline, step
 
 FOLDER = Path(__file__).resolve().parent
+CACHE = FOLDER.parent / "build" / "benchmarks"
+
+#: Work, figure, yardstick, ratio, target.
+Row = tuple[str, str, str, str, str]
 
 
 @step
@@ -65,6 +72,16 @@ def chain(n: int, base: int):
 
 
 @step
+def spin(loops: int, number: int) -> int:
+    return yardsticks.spin(loops) + number
+
+
+@pipeline
+def spins(loops: int, base: int, n: int):
+    spin.map([loops] * n, list(range(base, base + n)))
+
+
+@step
 def make_array(n: int, seed: int):
     import numpy as np
 
@@ -84,6 +101,7 @@ def hand_over(n: int, seed: int):
 
 
 def bare_increment(x: int) -> int:
+    """Of the script itself, so pickled by value with each call: what a user's script gives a pool."""
     return x + 1
 
 
@@ -106,87 +124,155 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def show(work: str, figure: str, yardstick: str, ratio: str, target: str) -> None:
-    print(f"| {work:<44} | {figure:>12} | {yardstick:>20} | {ratio:>6} | {target:>12} |", flush=True)
+def paired(ours: list[float], bare: list[float]) -> str:
+    return f"{statistics.median(a / b for a, b in zip(ours, bare, strict=True)):.2f}"
 
 
-def measure_fan(n: int, repeats: int, base: int) -> None:
+def microseconds(times: list[float]) -> str:
+    return f"{statistics.median(times) * 1e6:.1f} us"
+
+
+def milliseconds(times: list[float]) -> str:
+    return f"{statistics.median(times) * 1e3:.0f} ms"
+
+
+def collect(pool, function, n: int) -> None:
+    for future in [pool.submit(function, number) for number in range(n)]:
+        future.result()
+
+
+def measure_fan(*, quick: bool, large: bool) -> list[Row]:
+    rows = fan_rows(1_000, 5 if quick else 15, 10**9)
+    return rows if quick else rows + fan_rows(10_000, 5, 2 * 10**9)
+
+
+def fan_rows(n: int, repeats: int, base: int) -> list[Row]:
     quiet = fan.with_options(quiet=True)
     pool = get_reusable_executor(max_workers=2)
     for warm in range(2):
         quiet.run(n=200, base=base - 1000 * (warm + 1))
-        [future.result() for future in [pool.submit(bare_increment, i) for i in range(200)]]
-    fans, reused, bare = [], [], []
+        collect(pool, bare_increment, 200)
+        collect(pool, yardsticks.increment, 200)
+    fans, reused, scripted, imported = [], [], [], []
     for repeat in range(repeats):
         start = base + (repeat + 1) * 10 * n
-        bare.append(timed(lambda: [f.result() for f in [pool.submit(bare_increment, i) for i in range(n)]]) / n)
+        scripted.append(timed(lambda: collect(pool, bare_increment, n)) / n)
+        imported.append(timed(lambda: collect(pool, yardsticks.increment, n)) / n)
         fans.append(timed(lambda start=start: quiet.run(n=n, base=start)) / n)
         reused.append(timed(lambda start=start: quiet.run(n=n, base=start)) / n)
-    ratio = statistics.median(a / b for a, b in zip(fans, bare, strict=True))
-    loky = f"loky {statistics.median(bare) * 1e6:.0f} us"
-    show(f"fan-out of {n:,}, per step", f"{statistics.median(fans) * 1e6:.1f} us", loky, f"{ratio:.2f}", "<= 0.5")
-    show(f"rerun of {n:,}, all reused, per step", f"{statistics.median(reused) * 1e6:.1f} us", "", "", "<= 20 us")
     pool.shutdown()
+    work = f"fan-out of {n:,}, a step"
+    return [
+        (
+            work,
+            microseconds(fans),
+            f"loky, function of the script: {microseconds(scripted)}",
+            paired(fans, scripted),
+            "0.5",
+        ),
+        (work, microseconds(fans), f"loky, imported function: {microseconds(imported)}", paired(fans, imported), ""),
+        (f"rerun of {n:,}, all reused, a step", microseconds(reused), "", "", "20 us"),
+    ]
 
 
-def measure_growth(n: int, repeats: int, base: int) -> None:
-    quiet, beside = grown.with_options(quiet=True), written_out.with_options(quiet=True)
-    quiet.run(n=200, base=base - 1000)
+def measure_map(*, quick: bool, large: bool) -> list[Row]:
+    n, repeats = (1_000, 3) if quick else (10_000, 5)
+    ours, beside = grown.with_options(quiet=True), written_out.with_options(quiet=True)
+    base = 5 * 10**9
+    ours.run(n=200, base=base - 1000)
     beside.run(n=200, base=base - 2000)
     maps, written = [], []
     for repeat in range(repeats):
         start = base + 2 * repeat * 10 * n
         written.append(timed(lambda start=start: beside.run(n=n, base=start)) / n)
-        maps.append(timed(lambda start=start: quiet.run(n=n, base=start + 10 * n)) / n)
-    ratio = statistics.median(a / b for a, b in zip(maps, written, strict=True))
-    out = f"written out {statistics.median(written) * 1e6:.0f} us"
-    show(
-        f"map over an upstream list of {n:,}, per step",
-        f"{statistics.median(maps) * 1e6:.1f} us",
-        out,
-        f"{ratio:.2f}",
-        "<= 1.2",
-    )
+        maps.append(timed(lambda start=start: ours.run(n=n, base=start + 10 * n)) / n)
+    work = f"map over an upstream list of {n:,}, a step"
+    return [(work, microseconds(maps), f"written out: {microseconds(written)}", paired(maps, written), "1.2")]
 
 
-def measure_chain(n: int, repeats: int) -> None:
+def measure_chain(*, quick: bool, large: bool) -> list[Row]:
+    rows = chain_rows(200, 3 if quick else 9, 10**7)
+    return rows if quick else rows + chain_rows(2_000, 5, 10**9)
+
+
+def chain_rows(n: int, repeats: int, base: int) -> list[Row]:
     quiet = chain.with_options(quiet=True)
     pool = get_reusable_executor(max_workers=1)
-    quiet.run(n=20, base=-1_000_000)
-    chains, bare = [], []
+
+    def round_trips(function) -> float:
+        return timed(lambda: [pool.submit(function, number).result() for number in range(n)]) / n
+
+    quiet.run(n=20, base=-base)
+    round_trips(bare_increment), round_trips(yardsticks.increment)
+    chains, scripted, imported = [], [], []
     for repeat in range(repeats):
-        bare.append(timed(lambda: [pool.submit(bare_increment, i).result() for i in range(n)]) / n)
-        chains.append(timed(lambda repeat=repeat: quiet.run(n=n, base=(repeat + 1) * 10**7)) / n)
-    ratio = statistics.median(a / b for a, b in zip(chains, bare, strict=True))
-    loky = f"loky {statistics.median(bare) * 1e6:.0f} us"
-    show(f"chain of {n:,}, per step", f"{statistics.median(chains) * 1e6:.0f} us", loky, f"{ratio:.2f}", "")
+        scripted.append(round_trips(bare_increment))
+        imported.append(round_trips(yardsticks.increment))
+        chains.append(timed(lambda repeat=repeat: quiet.run(n=n, base=base + repeat * 10 * n)) / n)
     pool.shutdown()
+    work = f"chain of {n:,}, a step"
+    return [
+        (
+            work,
+            microseconds(chains),
+            f"loky, function of the script: {microseconds(scripted)}",
+            paired(chains, scripted),
+            "1.5",
+        ),
+        (
+            work,
+            microseconds(chains),
+            f"loky, imported function: {microseconds(imported)}",
+            paired(chains, imported),
+            "",
+        ),
+    ]
 
 
-def measure_array(repeats: int, megabytes: int = 200) -> None:
+def measure_cpu(*, quick: bool, large: bool) -> list[Row]:
+    """Efficiency: the work of all steps, one after the other on one core, by the cores' time that it took here."""
+    seconds, steps, slots, repeats = (0.25, 8, 2, 3) if quick else (1.0, 8, 2, 5)
+    loops = int(seconds * 1e6 / min(timed(lambda: yardsticks.spin(1_000_000)) for _ in range(5)))
+    quiet = spins.with_options(quiet=True)
+    pool = get_reusable_executor(max_workers=slots)
+    quiet.run(loops=1, base=-steps, n=steps)
+    collect(pool, yardsticks.spin, slots * 4)
+    ours, bare = [], []
+    for repeat in range(repeats):
+        bare.append(timed(lambda: [f.result() for f in [pool.submit(yardsticks.spin, loops) for _ in range(steps)]]))
+        ours.append(timed(lambda repeat=repeat: quiet.run(loops=loops, base=repeat * steps, n=steps)))
+    pool.shutdown()
+    ideal = seconds * steps / slots
+    return [
+        (
+            f"{steps} steps of {seconds} s of CPU on {slots} slots",
+            f"{statistics.median(ours):.2f} s ({ideal / statistics.median(ours):.2f})",
+            f"loky: {statistics.median(bare):.2f} s ({ideal / statistics.median(bare):.2f})",
+            paired(bare, ours),
+            ">= 0.98",
+        )
+    ]
+
+
+def measure_array(*, quick: bool, large: bool, megabytes: int = 200) -> list[Row]:
+    repeats = 3 if quick else 15
     n = megabytes * 1_000_000 // 8
+    workspace = Path(os.environ["PIPELITE_WORKSPACE"])
     quiet = hand_over.with_options(quiet=True)
     pool = get_reusable_executor(max_workers=1)
-    path = os.path.join(os.environ["PIPELITE_WORKSPACE"], "tmp", "bare.npy")
     quiet.run(n=1000, seed=-1)
     quiet.run(n=n, seed=-1)
+    path = str(workspace / "tmp" / "bare.npy")
     pool.submit(bare_hand_over, n, 0, path).result()
     ours, bare = [], []
     for repeat in range(repeats):
         bare.append(timed(lambda repeat=repeat: pool.submit(bare_hand_over, n, repeat, path).result()))
         ours.append(timed(lambda repeat=repeat: quiet.run(n=n, seed=repeat)))
-        shutil.rmtree(Path(os.environ["PIPELITE_WORKSPACE"], "artifacts"))
-        Path(os.environ["PIPELITE_WORKSPACE"], "artifacts").mkdir()
-    ratio = statistics.median(a / b for a, b in zip(ours, bare, strict=True))
-    numpy = f"np.save+mmap {statistics.median(bare) * 1e3:.0f} ms"
-    show(
-        f"{megabytes} MB array to the next step",
-        f"{statistics.median(ours) * 1e3:.0f} ms",
-        numpy,
-        f"{ratio:.2f}",
-        "<= 1.4",
-    )
+        shutil.rmtree(workspace / "artifacts")
+        (workspace / "artifacts").mkdir()
     pool.shutdown()
+    numpy = f"np.save and mapped sum: {milliseconds(bare)}"
+    return [(f"{megabytes} MB array to the next step", milliseconds(ours), numpy, paired(ours, bare), "1.4")]
 
 
 ONE_STEP = """
@@ -205,8 +291,8 @@ if __name__ == "__main__":
 """
 
 
-def measure_start(repeats: int) -> None:
-    folder = Path(tempfile.mkdtemp())
+def measure_start(*, quick: bool, large: bool) -> list[Row]:
+    folder = Path(tempfile.mkdtemp(dir=CACHE))
     (folder / "flow.py").write_text(ONE_STEP)
     environment = {**os.environ, "PIPELITE_WORKSPACE": str(folder / ".pipelite")}
 
@@ -219,38 +305,87 @@ def measure_start(repeats: int) -> None:
 
     empty, imported, cold, again = [], [], [], []
     spend("-c", "import pipelite")
-    for _ in range(repeats):
+    for _ in range(3 if quick else 9):
         shutil.rmtree(folder / ".pipelite", ignore_errors=True)
         empty.append(spend("-c", "pass"))
         imported.append(spend("-c", "import pipelite"))
         cold.append(spend("flow.py"))
         again.append(spend("flow.py"))
     shutil.rmtree(folder)
-    bare = f"python {statistics.median(empty) * 1e3:.0f} ms"
-    for work, times, target in (
-        ("import pipelite, whole process", imported, "<= 40 ms"),
-        ("one-step script, cold, whole process", cold, "<= 0.6 s"),
-        ("its reused rerun, whole process", again, "<= 0.2 s"),
-    ):
-        show(work, f"{statistics.median(times) * 1e3:.0f} ms", bare, "", target)
+    bare = f"python -c pass: {milliseconds(empty)}"
+    return [
+        ("import pipelite, whole process", milliseconds(imported), bare, "", "40 ms"),
+        ("one-step script, cold, whole process", milliseconds(cold), bare, "", "600 ms"),
+        ("its reused rerun, whole process", milliseconds(again), bare, "", "200 ms"),
+    ]
+
+
+def in_process(folder: str, *words: object) -> dict[str, float]:
+    """What memory.py prints, on a workspace in this folder."""
+    environment = {**os.environ, "PIPELITE_WORKSPACE": str(Path(folder, ".pipelite"))}
+    command = [sys.executable, str(FOLDER / "memory.py"), *map(str, words)]
+    return json.loads(subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def measure_memory(*, quick: bool, large: bool) -> list[Row]:
+    rows = []
+    for n, target in ((10_000, "30 MB"), (100_000, "150 MB"))[: 1 + large]:
+        with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+            for how in ("computed", "reused"):
+                took = in_process(folder, "peak", n)
+                idle = f"idle: {took['idle']:.0f} MB"
+                rows.append(
+                    (f"coordinator, {n:,} steps {how}, above idle", f"{took['above']:.1f} MB", idle, "", target)
+                )
+    return rows
+
+
+def measure_growth(*, quick: bool, large: bool) -> list[Row]:
+    runs = 60 if quick else 200
+    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+        took = in_process(folder, "growth", runs)
+    work = f"{runs} runs of 50 in a row"
+    descriptors = f"{took['descriptors_before']:.0f} to {took['descriptors_after']:.0f}"
+    return [
+        (
+            f"{work}: coordinator, a run",
+            f"{took['kb_a_run']:+.1f} KB",
+            f"at the end: {took['megabytes']:.0f} MB",
+            "",
+            "0",
+        ),
+        (f"{work}: both workers, a run", f"{took['workers_kb_a_run']:+.1f} KB", "", "", "0"),
+        (f"{work}: open files", descriptors, f"threads: {took['threads']:.0f}", "", "the same"),
+    ]
+
+
+SECTIONS: dict[str, Callable[..., list[Row]]] = {
+    "fan": measure_fan,
+    "map": measure_map,
+    "chain": measure_chain,
+    "cpu": measure_cpu,
+    "start": measure_start,
+    "array": measure_array,
+    "memory": measure_memory,
+    "growth": measure_growth,
+}
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--quick", action="store_true", help="fewer repeats, no runs of 10,000 steps")
-    quick = arguments.parse_args().quick
-    with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}; without one all")
+    parser.add_argument("--quick", action="store_true", help="fewer repeats and smaller sizes")
+    parser.add_argument("--large", action="store_true", help="memory also for a run of 100,000 steps")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.sections) - set(SECTIONS):
+        parser.error(f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
+    CACHE.mkdir(parents=True, exist_ok=True)
+    print(f"{machine()}; medians")
+    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
         os.environ["PIPELITE_WORKSPACE"] = str(Path(folder, ".pipelite"))
-        print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; medians\n")
-        show("work", "pipelite", "beside it", "ratio", "target")
-        show("-" * 44, "-" * 12, "-" * 20, "-" * 6, "-" * 12)
-        measure_fan(1_000, 5 if quick else 15, 10**9)
-        if not quick:
-            measure_fan(10_000, 5, 2 * 10**9)
-        measure_growth(1_000 if quick else 10_000, 5, 4 * 10**9)
-        measure_chain(200, 3 if quick else 9)
-        measure_start(3 if quick else 9)
-        measure_array(3 if quick else 15)
+        for name in arguments.sections or SECTIONS:
+            rows = SECTIONS[name](quick=arguments.quick, large=arguments.large)
+            print("\n" + simple_table(("work", "pipelite", "beside it", "ratio", "target"), rows), flush=True)
 
 
 if __name__ == "__main__":
