@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from pipelite.errors import WorkspaceError
 from pipelite.store.locks import FileLock, is_locked
+from pipelite.store.paths import remove_tree
 
 #: A lock file younger than this may be about to be locked by the process that has just made it.
 _YOUNG_S = 60.0
@@ -25,8 +27,9 @@ class OwnerLock:
 
     def __init__(self, workspace: Path) -> None:
         for path in iter_dead_locks(workspace):
-            path.unlink(missing_ok=True)
+            clear_after(workspace, path.stem)
         self.name = os.urandom(16).hex()
+        self._workspace = workspace
         self._lock = FileLock(owner_path(workspace, self.name))
         # Waits for an instant at most, for one that asks whether it is locked.
         if not self._lock.acquire(exclusive=True, timeout_s=10.0):
@@ -42,13 +45,26 @@ class OwnerLock:
     def release(self) -> None:
         """Give the name up; runs that it still owns count as interrupted from now on."""
         if self._lock.is_held:
-            self._lock.path.unlink(missing_ok=True)
+            clear_after(self._workspace, self.name)
             self._lock.release()
 
 
 def owner_path(workspace: Path, owner: str) -> Path:
     """Return the lock file of an owner."""
     return workspace / "owners" / f"{owner}.lock"
+
+
+def temporary_prefix(owner: str) -> str:
+    """Return what the names below `tmp/` begin with that an owner and its workers give: it tells whose they were."""
+    return f"{owner}-"
+
+
+def clear_after(workspace: Path, owner: str) -> None:
+    """Remove what an owner that is gone has left behind: temporary files, and last its lock file."""
+    for path in (workspace / "tmp").glob(f"{temporary_prefix(owner)}*"):
+        with contextlib.suppress(OSError):
+            remove_tree(path)
+    owner_path(workspace, owner).unlink(missing_ok=True)
 
 
 def is_alive(workspace: Path, owner: str) -> bool:

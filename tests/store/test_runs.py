@@ -15,6 +15,7 @@ from pipelite.store import (
     RESULT_COLUMNS,
     STEP_RUN_COLUMNS,
     OwnerLock,
+    Recovered,
     RunWriter,
     Store,
     close_dead_runs,
@@ -573,7 +574,7 @@ class TestOwners:
         other_owner.wait()
         logged = (step_run_id(run.number, 1), "accuracy", "scalar", None, "0.5", now_text())
 
-        assert close_dead_runs(store, recover_metrics=lambda run_id: [logged]) == [run.id]
+        assert close_dead_runs(store, recover=lambda run: Recovered(metrics=(logged,))) == [run.id]
         assert get_run(store, run.id).status is Status.INTERRUPTED
         assert "ended before the run did" in get_run(store, run.id).error
         assert [step_run.status for step_run in get_step_runs(store, run.id)] == ["completed", "interrupted", "pending"]
