@@ -12,7 +12,7 @@ import random
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,18 +22,20 @@ import attrs
 
 from pipelite._garbage import collector_paused
 from pipelite.define import Graph, iter_handles
-from pipelite.errors import PipeliteError
+from pipelite.errors import PipeliteError, StorageError
 from pipelite.execute.dispatch import Dispatcher, Lease, describe_death, learn_durations, wait_for_exit
 from pipelite.execute.failures import load_exception
 from pipelite.execute.logs import cap_log
 from pipelite.execute.messages import Outcome, Returned
 from pipelite.execute.recording import Recorder
+from pipelite.execute.resuming import Resumption
 from pipelite.execute.sending import Sender, make_setup
 from pipelite.execute.slots import LocalTarget
 from pipelite.execute.state import NodeRun, connect
 from pipelite.plan import Planner
 from pipelite.records import FINAL, Failure, RunRecord, Status, StoredResult
-from pipelite.store import STEP_RUNS_PER_RUN, RunWriter, Store, decode_outputs, now_text
+from pipelite.store import STEP_RUNS_PER_RUN, EarlierStepRun, RunWriter, Store, decode_outputs, now_text
+from pipelite.store.disk import explain, hold_reserve, use_reserve
 
 #: Seconds between two looks at what runs: for marks, spools, logs, timeouts.
 POLL_S = 0.2
@@ -102,14 +104,20 @@ class Coordinator:
         self._ending: Status | None = None
         self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._last_poll = time.monotonic()
+        self._resumption: Resumption | None = None
 
     def codes(self) -> Any:
         """Code fingerprints of all steps."""
         return self._planner.codes()
 
+    def resume(self, earlier: Mapping[int, EarlierStepRun]) -> None:
+        """Before `run`: take what the run has done already, by position, as done."""
+        self._resumption = Resumption(self._store, earlier)
+
     def run(self, record: RunRecord, writer: RunWriter, target: LocalTarget, **first: Any) -> Status:
         """Run the graph to its end; `first` is what else goes into the first commit."""
-        started = time.monotonic()
+        started = time.monotonic() - (record.duration_s or 0.0)
+        hold_reserve(self._store.path)
         for state in self.states:
             state.id = record.number * STEP_RUNS_PER_RUN + state.node.position
         spool_folder = self._store.path / "spool"
@@ -132,7 +140,14 @@ class Coordinator:
             target.forget(ticket)
             self._dispatcher.release_idle()
         status = self._ending or (Status.FAILED if self.failed is not None else Status.COMPLETED)
-        self._commit(status=status, error=self.error, ended_at=datetime.now(UTC), duration_s=time.monotonic() - started)
+        try:
+            self._recorder.read_all_spools(self.states)
+            self._commit(
+                status=status, error=self.error, ended_at=datetime.now(UTC), duration_s=time.monotonic() - started
+            )
+        except BaseException as exc:
+            self._give_up(exc, time.monotonic() - started)
+            raise
         shutil.rmtree(spool_folder / record.id, ignore_errors=True)
         return status
 
@@ -157,9 +172,15 @@ class Coordinator:
                 kill_tree(lease.process.pid)
                 lease.batches.clear()
                 lease.slot.replace()
-        self.error = f"the run could not go on: {type(error).__name__}: {error}"
+        self.error = self.error or _reason_of(error)
+        ended = {"status": Status.FAILED, "error": self.error, "duration_s": duration_s}
+        # Also what cannot be written now is wanted: the steps that are done need not be done again.
+        use_reserve(self._store.path)
+        with contextlib.suppress(Exception):
+            self._commit(ended_at=datetime.now(UTC), **ended)
+            return
         with contextlib.suppress(PipeliteError):
-            self._recorder.give_up(status=Status.FAILED, error=self.error, duration_s=duration_s)
+            self._recorder.give_up(**ended)
 
     # The loop.
 
@@ -200,11 +221,23 @@ class Coordinator:
         for state in states:
             decision = state.decision
             assert decision is not None
+            if self._resumption is not None and self._was_done(state, self._resumption):
+                continue
             if decision.result is not None:
                 now = now or now_text()
                 self._reuse(state, decision.result, now)
             elif not self._follows_another(state):
                 self._dispatcher.queue.append(state)
+
+    def _was_done(self, state: NodeRun, resumption: Resumption) -> bool:
+        """Whether this run had done a node before it was resumed; its record stays as it is."""
+        if resumption.is_done(state):
+            self._finish(state, 0.0, None)
+            return True
+        if resumption.takes_place(state):
+            self._recorder.replace(state)
+        state.attempts = state.earlier_attempts = resumption.attempts_of(state)
+        return False
 
     def _follows_another(self, state: NodeRun) -> bool:
         """Of equal nodes in one run one is computed and the others take its result."""
@@ -260,11 +293,11 @@ class Coordinator:
             self._dispatcher.queue.appendleft(heapq.heappop(self._delayed)[2])
 
     def _commit(self, **run: Any) -> None:
-        first, self._first = self._first, {}
         for ref in self._sender.stored_constants:
             self._recorder.add_artifact(ref)
         self._sender.stored_constants.clear()
-        self._recorder.commit(**first, **run)
+        self._recorder.commit(**self._first, **run)
+        self._first = {}
 
     # What comes back.
 
@@ -282,8 +315,12 @@ class Coordinator:
         returned: Returned = pickle.loads(future.result())
         learn_durations(batch, returned)
         outcomes = {outcome.position: outcome for outcome in returned.outcomes}
-        if returned.outcomes[-1].spool_end > self._recorder.spool_offset(returned.spool_file):
-            self._recorder.read_spool(returned.spool_file, self.states)
+        spool = returned.spool_file
+        if spool is None:
+            # The worker could not be prepared for the run.
+            lease.slot.setup = None
+        elif returned.outcomes[-1].spool_end > self._recorder.spool_offset(spool):
+            self._recorder.read_spool(spool, self.states)
         for state in batch:
             outcome = outcomes.get(state.node.position)
             if outcome is None:
@@ -296,7 +333,7 @@ class Coordinator:
         state.attempts -= 1
         self._dispatcher.queue.appendleft(state)
 
-    def _take_outcome(self, lease: Lease, state: NodeRun, outcome: Outcome, log_file: str) -> None:
+    def _take_outcome(self, lease: Lease, state: NodeRun, outcome: Outcome, log_file: str | None) -> None:
         self.progress.running.pop(state.node.name, None)
         if outcome.failure is not None:
             if outcome.failure.type_name == "StaleWorkerError":
@@ -370,9 +407,13 @@ class Coordinator:
 
     def _retry(self, state: NodeRun, failure: Failure) -> bool:
         options = state.node.step.options
-        if self._ending is not None or state.attempts > options.retries or not _is_retried(failure, options.retry_on):
+        if (
+            self._ending is not None
+            or state.attempts - state.earlier_attempts > options.retries
+            or not _is_retried(failure, options.retry_on)
+        ):
             return False
-        delay = options.retry_delay_s * options.retry_backoff ** (state.attempts - 1)
+        delay = options.retry_delay_s * options.retry_backoff ** (state.attempts - state.earlier_attempts - 1)
         delay *= 1 + JITTER * random.random()
         heapq.heappush(self._delayed, (time.monotonic() + delay, next(self._order), state))
         return True
@@ -569,6 +610,14 @@ def _ended(status: Status) -> str:
     return {Status.FAILED: "failed", Status.SKIPPED: "was skipped", Status.CANCELED: "was canceled"}.get(
         status, status.value
     )
+
+
+def _reason_of(error: BaseException) -> str:
+    """Why a run could not go on: for a person where it is the disk's doing, else as it came."""
+    told = explain(error) if isinstance(error, OSError) else error
+    if isinstance(told, StorageError):
+        return str(told)
+    return f"the run could not go on: {type(error).__name__}: {error}"
 
 
 def _size_of(path: Path) -> int:

@@ -13,6 +13,7 @@ class NodeRun(PlannedNode):
     __slots__ = (
         "attempts",
         "dependents",
+        "earlier_attempts",
         "failure",
         "followers",
         "id",
@@ -36,6 +37,8 @@ class NodeRun(PlannedNode):
         #: Whether the pipeline returns one of its outputs.
         self.is_output = False
         self.attempts = 0
+        #: Those before the run was resumed: they do not count towards its retries.
+        self.earlier_attempts = 0
         #: Monotonic time before which a retry must not start.
         self.not_before = 0.0
         self.failure: Failure | None = None
