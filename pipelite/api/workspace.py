@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipelite.errors import StorageError
 from pipelite.records import Status
-from pipelite.store import Store, find_dead_runs, find_workspace, get_run, list_runs
+from pipelite.store import Store, clear_dead_owners, find_dead_runs, find_workspace, get_run, list_runs
 
 if TYPE_CHECKING:
     from pipelite.api.runs import Run
@@ -44,6 +44,7 @@ def open_store(path: str | os.PathLike[str] | None = None, *, create: bool = Tru
 def close_dead_runs(store: Store) -> list[str]:
     """Mark the runs whose process is gone as interrupted, keep all that they had logged, and return their ids."""
     if not find_dead_runs(store) and not os.listdir(store.path / "spool"):
+        clear_dead_owners(store.path)
         return []
     # Only then: to look at runs, the room above is not needed.
     from pipelite.execute import recover_dead_runs

@@ -293,6 +293,7 @@ class Coordinator:
             self._dispatcher.queue.appendleft(heapq.heappop(self._delayed)[2])
 
     def _commit(self, **run: Any) -> None:
+        self._recorder.add_printed(self.states)
         for ref in self._sender.stored_constants:
             self._recorder.add_artifact(ref)
         self._sender.stored_constants.clear()

@@ -45,6 +45,8 @@ class Recorder:
         self._names: dict[int, str] = {}
         #: Spools of which more was read than the database knows.
         self._new_spools = False
+        #: Steps that have ended in their worker, but whose outcome did not come yet: where their output is.
+        self._printed: dict[int, tuple[str, Mapping[str, Any]]] = {}
         #: Whether a step that took long waits to be written.
         self._has_costly = False
         self._replaced: list[int] = []
@@ -84,6 +86,8 @@ class Recorder:
             outcome.log_start,
             outcome.log_end,
         )
+        if self._printed:
+            self._printed.pop(node.position, None)
         if outcome.duration_s > COSTLY_S:
             self._has_costly = True
         if outcome.artifacts:
@@ -136,6 +140,7 @@ class Recorder:
         for record in reader.read():
             self._new_spools = True
             if record["kind"] == "printed":
+                self._printed[record["position"]] = (f"{name.removesuffix('.jsonl')}.log", record)
                 continue
             if record["kind"] == "tag":
                 self._tags[record["name"]] = record["value"]
@@ -154,6 +159,15 @@ class Recorder:
         for name in names:
             if name not in self._spools or self._spools[name].has_grown():
                 self.read_spool(name, states)
+
+    def add_printed(self, states: list[NodeRun]) -> None:
+        """Record where the output is of steps that have ended in their worker, in case that nothing more comes."""
+        printed, self._printed = self._printed, {}
+        for position, (log_file, record) in printed.items():
+            state = states[position]
+            if not state.is_final:
+                log = (log_file, record["start"], record["end"])
+                self._step_runs[state.id] = self._row(state, status=Status.RUNNING, started_at=record["at"], log=log)
 
     def read_all_spools(self, states: list[NodeRun]) -> None:
         """Take over the last of what was logged: also by threads and processes that outlived their step."""

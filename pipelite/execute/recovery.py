@@ -17,6 +17,7 @@ from pipelite.store import (
     LeftRun,
     Recovered,
     Store,
+    clear_dead_owners,
     close_dead_runs,
     find_dead_runs,
     is_locked,
@@ -36,11 +37,12 @@ _WAIT_POLL_S = 0.005
 def recover_dead_runs(store: Store) -> list[str]:
     """Mark the runs whose owner is gone as interrupted, keep all that they logged, and return their ids.
 
-    With nothing to do it costs one query and one look into a folder.
+    With nothing to do it costs one query and a look into two folders.
     """
     dead = [row["id"] for row in find_dead_runs(store)]
     left = os.listdir(store.path / "spool")
     if not dead and not left:
+        clear_dead_owners(store.path)
         return []
     for run_id in dead:
         _wait_for_workers(store.path / "spool" / run_id)
@@ -51,6 +53,7 @@ def recover_dead_runs(store: Store) -> list[str]:
         # Its owner ended it without time for this: the disk was full, or it was killed at the very end.
         if recover_ended_run(store, run_id, lambda run: _recover(store, run)):
             _remove(store.path / "spool" / run_id)
+    clear_dead_owners(store.path)
     return closed
 
 

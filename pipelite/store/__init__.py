@@ -9,7 +9,7 @@ from pipelite.store.artifacts import ArtifactStore
 from pipelite.store.dead_runs import LeftRun, Recovered, close_dead_runs, find_dead_runs, recover_ended_run
 from pipelite.store.locks import FileLock, is_locked
 from pipelite.store.logs import LOG_CAP_BYTES, read_log, read_log_from
-from pipelite.store.owners import OwnerLock, is_alive, temporary_prefix
+from pipelite.store.owners import OwnerLock, clear_dead_owners, is_alive, temporary_prefix
 from pipelite.store.paths import remove_tree
 from pipelite.store.pickles import dumps_value, loads_value
 from pipelite.store.reader import (
@@ -60,6 +60,7 @@ __all__ = [
     "RunWriter",
     "Store",
     "check_resumable",
+    "clear_dead_owners",
     "close_dead_runs",
     "create_run",
     "decode_outputs",

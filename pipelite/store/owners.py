@@ -14,8 +14,13 @@ from pipelite.errors import WorkspaceError
 from pipelite.store.locks import FileLock, is_locked
 from pipelite.store.paths import remove_tree
 
-#: A lock file younger than this may be about to be locked by the process that has just made it.
-_YOUNG_S = 60.0
+_NAME_LENGTH = 32
+
+#: A lock file that is not locked yet.
+_NEW = ".new"
+
+#: How long that may take at most.
+_NEW_S = 60.0
 
 
 class OwnerLock:
@@ -26,16 +31,17 @@ class OwnerLock:
     """
 
     def __init__(self, workspace: Path) -> None:
-        for path in iter_dead_locks(workspace):
-            clear_after(workspace, path.stem)
-        self.name = os.urandom(16).hex()
+        clear_dead_owners(workspace)
+        self.name = os.urandom(_NAME_LENGTH // 2).hex()
         self._workspace = workspace
-        self._lock = FileLock(owner_path(workspace, self.name))
-        # Waits for an instant at most, for one that asks whether it is locked.
-        if not self._lock.acquire(exclusive=True, timeout_s=10.0):
+        path = owner_path(workspace, self.name)
+        # It gets the name that others look for when it is locked: one that is not locked then is a dead owner's.
+        self._lock = FileLock(path.with_suffix(_NEW))
+        if not self._lock.acquire(exclusive=True):
             raise WorkspaceError(f"{self._lock.path} cannot be locked; is {workspace} on a local disk?")
         who = {"process": os.getpid(), "host": os.uname().nodename, "command": sys.argv}
         self._lock.path.write_text(json.dumps(who))
+        self._lock.rename(path)
 
     @property
     def is_held(self) -> bool:
@@ -65,6 +71,18 @@ def clear_after(workspace: Path, owner: str) -> None:
         with contextlib.suppress(OSError):
             remove_tree(path)
     owner_path(workspace, owner).unlink(missing_ok=True)
+    owner_path(workspace, owner).with_suffix(_NEW).unlink(missing_ok=True)
+
+
+def clear_dead_owners(workspace: Path) -> None:
+    """Remove what owners that are gone have left behind; what their runs are to become is another matter."""
+    for path in list(iter_dead_locks(workspace)):
+        clear_after(workspace, path.stem)
+    # A worker that had not yet noticed may have begun something after that.
+    names = {name.partition("-")[0] for name in os.listdir(workspace / "tmp")}
+    for name in names:
+        if len(name) == _NAME_LENGTH and not is_alive(workspace, name):
+            clear_after(workspace, name)
 
 
 def is_alive(workspace: Path, owner: str) -> bool:
@@ -74,11 +92,17 @@ def is_alive(workspace: Path, owner: str) -> bool:
 
 def iter_dead_locks(workspace: Path) -> Iterator[Path]:
     """Yield the lock files that processes left behind when they died."""
-    oldest = time.time() - _YOUNG_S
-    for path in (workspace / "owners").glob("*.lock"):
-        try:
-            is_dead = path.stat().st_mtime < oldest and not is_locked(path)
-        except FileNotFoundError:
-            continue
-        if is_dead:
+    for name in os.listdir(workspace / "owners"):
+        path = workspace / "owners" / name
+        if name.endswith(_NEW):
+            if _age_s(path) > _NEW_S:
+                yield path
+        elif not is_locked(path):
             yield path
+
+
+def _age_s(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
