@@ -13,7 +13,7 @@ from pipelite.execute import recover_dead_runs
 from pipelite.records import ArtifactRef, Status
 from pipelite.store import Store, get_metrics, get_run, get_step_run, get_step_runs, list_runs, read_log
 
-from .kills import Ledger, kill, start, survivors
+from chaos_kills import Ledger, kill, start, survivors
 
 N_KILLS = {"small": 10, "full": 200}
 VICTIMS = ("owner", "owner", "worker", "group")
