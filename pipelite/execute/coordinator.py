@@ -25,7 +25,7 @@ from pipelite.define import Graph, iter_handles
 from pipelite.errors import PipeliteError, StorageError
 from pipelite.execute.dispatch import Dispatcher, Lease, describe_death, learn_durations, wait_for_exit
 from pipelite.execute.failures import load_exception
-from pipelite.execute.logs import cap_log
+from pipelite.execute.logs import cap_log, exceeds_cap
 from pipelite.execute.messages import Outcome, Returned
 from pipelite.execute.recording import Recorder
 from pipelite.execute.resuming import Resumption
@@ -336,6 +336,9 @@ class Coordinator:
 
     def _take_outcome(self, lease: Lease, state: NodeRun, outcome: Outcome, log_file: str | None) -> None:
         self.progress.running.pop(state.node.name, None)
+        if log_file is not None and exceeds_cap(outcome.log_start, outcome.log_end):
+            # A fast printer may be through before anybody looked.
+            cap_log(self._log_folder / log_file, outcome.log_start or 0, outcome.log_end)
         if outcome.failure is not None:
             if outcome.failure.type_name == "StaleWorkerError":
                 lease.slot.replace()

@@ -203,7 +203,7 @@ def test_a_full_disk_fails_the_run_and_once_there_is_space_it_goes_on(small_disk
     flow = workspace.parent / "flow.py"
     flow.write_text(SPREADS)
     pipelite("run", f"{flow}:spread", "-p", "first=0")
-    n_fills = {"small": 3, "full": 60}[size]
+    n_fills = {"small": 2, "full": 60}[size]
 
     looks = [check_spread(flow, 100 * number, small_disk, draw.uniform(0.3, 1.2)) for number in range(1, n_fills + 1)]
 

@@ -78,5 +78,8 @@ def survivors(session: int, timeout_s: float = 5.0) -> list[str]:
 def _members(session: int):
     for process in psutil.process_iter():
         with contextlib.suppress(OSError, psutil.Error):
-            if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
+            if os.getsid(process.pid) != session:
+                continue
+            # Of one that is dying the first thread may be gone, while others still hold its files and locks.
+            if process.status() != psutil.STATUS_ZOMBIE or len(os.listdir(f"/proc/{process.pid}/task")) > 1:
                 yield f"{process.pid} {' '.join(process.cmdline())}"
