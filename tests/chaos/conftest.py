@@ -61,7 +61,9 @@ def figures(request: pytest.FixtureRequest, size: str, seed: int) -> Iterator[di
     """What a test measured; printed, and added to the file that PIPELITE_CHAOS_RESULTS names."""
     found: dict[str, object] = {}
     yield found
-    line = f"{request.node.name} ({size}, seed {seed}): " + ", ".join(f"{name} {value}" for name, value in found.items())
+    line = f"{request.node.name} ({size}, seed {seed}): " + ", ".join(
+        f"{name} {value}" for name, value in found.items()
+    )
     print(line)
     results = os.environ.get("PIPELITE_CHAOS_RESULTS")
     if results and found:

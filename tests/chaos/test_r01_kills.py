@@ -8,12 +8,11 @@ import time
 from pathlib import Path
 
 import random_graph
+from chaos_kills import Ledger, kill, start, survivors
 
 from pipelite.execute import recover_dead_runs
 from pipelite.records import ArtifactRef, Status
 from pipelite.store import Store, get_metrics, get_run, get_step_run, get_step_runs, list_runs, read_log
-
-from chaos_kills import Ledger, kill, start, survivors
 
 N_KILLS = {"small": 10, "full": 200}
 VICTIMS = ("owner", "owner", "worker", "group")
@@ -42,7 +41,7 @@ class Campaign:
             return
         self.runs += 1
         n_resumes = 0
-        while (run := self._look(run_id)).status is not Status.COMPLETED:
+        while self._look(run_id).status is not Status.COMPLETED:
             done = {step.name for step in self._steps(run_id) if step.status in (Status.COMPLETED, Status.REUSED)}
             command = ["runs", "resume", run_id]
             n_resumes += 1
