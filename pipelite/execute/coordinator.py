@@ -179,8 +179,13 @@ class Coordinator:
         with contextlib.suppress(Exception):
             self._commit(ended_at=datetime.now(UTC), **ended)
             return
-        with contextlib.suppress(PipeliteError):
+        try:
             self._recorder.give_up(**ended)
+        except StorageError:
+            self._store.owner.note_failure(self._recorder.run_id, self.error)
+        except PipeliteError:
+            # It belongs to another by now.
+            return
 
     # The loop.
 

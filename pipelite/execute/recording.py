@@ -51,6 +51,10 @@ class Recorder:
         self._has_costly = False
         self._replaced: list[int] = []
 
+    @property
+    def run_id(self) -> str:
+        return self._writer.run_id
+
     def start_tags(self, tags: Mapping[str, str]) -> None:
         self._tags = dict(tags)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from pipelite.store.owners import clear_after, is_alive
+from pipelite.store.owners import clear_after, is_alive, read_failures
 from pipelite.store.rows import now_text, to_json
 from pipelite.store.schema import OPEN_RUNS, STEP_RUNS_PER_RUN
 from pipelite.store.statements import INSERT_METRIC, INSERT_RECOVERED, UPSERT_ARTIFACT
@@ -67,8 +67,12 @@ def close_dead_runs(store: Store, *, recover: Recover | None = None) -> list[str
     dead = find_dead_runs(store)
     if not dead:
         return []
+    # An owner that met a full disk may have had no other way to say so.
+    failures: dict[str, str] = {}
+    for owner in {run["owner"] for run in dead}:
+        failures.update(read_failures(store.path, owner))
     with store.database.write() as connection:
-        closed = [run["id"] for run in dead if _close(connection, run, recover)]
+        closed = [run["id"] for run in dead if _close(connection, run, failures.get(run["id"]), recover)]
     for owner in {run["owner"] for run in dead}:
         clear_after(store.path, owner)
     return closed
@@ -85,12 +89,18 @@ def recover_ended_run(store: Store, run_id: str, recover: Recover) -> bool:
     return row is not None
 
 
-def _close(connection: sqlite3.Connection, run: sqlite3.Row, recover: Recover | None) -> bool:
+def _close(connection: sqlite3.Connection, run: sqlite3.Row, failure: str | None, recover: Recover | None) -> bool:
     # Without an owner in the row, one that was wrongly taken for dead is stopped at its next write.
     row = connection.execute(
-        "UPDATE runs SET status = 'interrupted', owner = NULL, error = ?, ended_at = ? "
+        "UPDATE runs SET status = ?, owner = NULL, error = ?, ended_at = ? "
         f"WHERE id = ? AND owner = ? AND {OPEN_RUNS} RETURNING id, number, spools",
-        (_GONE.format(id=run["id"]), now_text(), run["id"], run["owner"]),
+        (
+            "failed" if failure else "interrupted",
+            failure or _GONE.format(id=run["id"]),
+            now_text(),
+            run["id"],
+            run["owner"],
+        ),
     ).fetchone()
     if row is None:
         return False

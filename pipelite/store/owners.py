@@ -9,12 +9,16 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from pipelite.errors import WorkspaceError
 from pipelite.store.locks import FileLock, is_locked
 from pipelite.store.paths import remove_tree
 
 _NAME_LENGTH = 32
+
+_NOTES_BYTES = 4096
+_REASON_LENGTH = 600
 
 #: A lock file that is not locked yet.
 _NEW = ".new"
@@ -39,8 +43,9 @@ class OwnerLock:
         self._lock = FileLock(path.with_suffix(_NEW))
         if not self._lock.acquire(exclusive=True):
             raise WorkspaceError(f"{self._lock.path} cannot be locked; is {workspace} on a local disk?")
-        who = {"process": os.getpid(), "host": os.uname().nodename, "command": sys.argv}
-        self._lock.path.write_text(json.dumps(who))
+        self._who: dict[str, Any] = {"process": os.getpid(), "host": os.uname().nodename, "command": sys.argv}
+        # Of a fixed size, so that something can be added on a disk that has no space left.
+        self._lock.path.write_text(json.dumps(self._who)[:_NOTES_BYTES].ljust(_NOTES_BYTES))
         self._lock.rename(path)
 
     @property
@@ -48,11 +53,27 @@ class OwnerLock:
         """Whether this process holds it; a forked child does not."""
         return self._lock.is_held
 
+    def note_failure(self, run_id: str, reason: str) -> None:
+        """Leave word of how a run ended that the database did not take; it counts once this process is gone."""
+        self._who.setdefault("failed", {})[run_id] = reason[:_REASON_LENGTH]
+        notes = json.dumps(self._who).encode()
+        if len(notes) <= _NOTES_BYTES:
+            with contextlib.suppress(OSError), self._lock.path.open("r+b", buffering=0) as file:
+                file.write(notes.ljust(_NOTES_BYTES))
+
     def release(self) -> None:
         """Give the name up; runs that it still owns count as interrupted from now on."""
         if self._lock.is_held:
             clear_after(self._workspace, self.name)
             self._lock.release()
+
+
+def read_failures(workspace: Path, owner: str) -> dict[str, str]:
+    """Return why runs of an owner failed that it could not store: run id to reason."""
+    try:
+        return dict(json.loads(owner_path(workspace, owner).read_text()).get("failed", {}))
+    except (OSError, ValueError):
+        return {}
 
 
 def owner_path(workspace: Path, owner: str) -> Path:

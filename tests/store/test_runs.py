@@ -591,6 +591,19 @@ class TestOwners:
             writer.commit(status=Status.COMPLETED)
         assert get_run(store, run.id).status is Status.INTERRUPTED
 
+    def test_one_whose_owner_left_word_of_a_failure_is_failed(self, store):
+        owner = OwnerLock(store.path)
+        run = create_run(store, pipeline="train", owner=owner.name)
+        owner.note_failure(run.id, "the disk is full: " + "x" * 10_000)
+        owner._lock.release()
+
+        assert close_dead_runs(store) == [run.id]
+
+        closed = get_run(store, run.id)
+        assert closed.status is Status.FAILED
+        assert closed.error.startswith("the disk is full: ")
+        assert not (store.path / "owners" / f"{owner.name}.lock").exists()
+
     def test_a_queued_run_without_an_owner_is_not_dead(self, store):
         run = create_run(store, pipeline="train", owner=None, status=Status.QUEUED)
 
