@@ -179,6 +179,8 @@ def check_spread(flow: Path, first: int, folder: Path, delay_s: float) -> tuple[
     """One full disk; gives how long the run took to fail, and whether it did."""
     took_s, errors = spread_under_pressure(flow, first, folder, delay_s)
     with Store.open() as store:
+        # What the database did not take even then, it takes now.
+        recover_dead_runs(store)
         run = get_run(store)
         has_run = get_step_runs(store, run.id) if run.status == "failed" else []
     if run.parameters["first"] != first:
