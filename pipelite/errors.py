@@ -81,6 +81,13 @@ class RunCanceled(PipeliteError):
     run_id: str | None = None
 
 
+class ResumeError(PipeliteError):
+    """A run cannot be continued: it is running, complete, or another process was faster."""
+
+    exit_code = 2
+    run_id: str | None = None
+
+
 class WorkspaceError(PipeliteError):
     """The workspace folder cannot be used."""
 
@@ -91,6 +98,13 @@ class WorkspaceBusyError(WorkspaceError):
     """Another process keeps the workspace's database from being written."""
 
     exit_code = 1
+
+
+class StorageError(WorkspaceError):
+    """The disk of the workspace does not take what has to be written: it is full, read-only or broken."""
+
+    exit_code = 1
+    errno: int | None = None
 
 
 class OwnershipLost(PipeliteError):

@@ -141,6 +141,11 @@ class Pipeline(Generic[P, R]):
     def _start(self, parameters: Mapping[str, Any], *, shows_progress: bool, rerun_of: str | None = None) -> Run:
         from pipelite.api.starting import start_run
 
+        values, coordinator = self._prepare(parameters)
+        return start_run(self, values, coordinator, shows_progress=shows_progress, rerun_of=rerun_of)
+
+    def _prepare(self, parameters: Mapping[str, Any]) -> tuple[Mapping[str, Any], Coordinator]:
+        """Everything that can go wrong before there is a run."""
         stop_if_importing_script()
         if is_tracing():
             raise TracingError(
@@ -148,8 +153,7 @@ class Pipeline(Generic[P, R]):
                 "steps part of that one"
             )
         values = bind_parameters(self.specs, parameters, pipeline=self.name)
-        coordinator = self._coordinate(trace(self.func, values, name=self.name))
-        return start_run(self, values, coordinator, shows_progress=shows_progress, rerun_of=rerun_of)
+        return values, self._coordinate(trace(self.func, values, name=self.name))
 
     def __get__(self, instance: object, owner: type | None = None) -> Pipeline[P, R]:
         if instance is None:

@@ -1,52 +1,87 @@
-"""Runs a pipeline again from what an earlier run kept: its source, its parameters; never from today's files."""
+"""Runs a pipeline from what an earlier run kept, its source and its parameters, never from today's files.
+
+`rerun` makes a new run of them, `resume` continues the same one.
+"""
 
 from __future__ import annotations
 
 import importlib
 import os
-import shutil
+import pickle
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelite.errors import ArtifactError, NotFoundError, PipeliteError
 from pipelite.records import RunRecord
-from pipelite.store import Store, get_run, get_run_sources, get_source
+from pipelite.store import (
+    Store,
+    check_resumable,
+    get_run,
+    get_run_sources,
+    get_source,
+    remove_tree,
+    temporary_prefix,
+)
 
 if TYPE_CHECKING:
+    from pipelite.api.pipelines import Pipeline
     from pipelite.api.runs import Run
 
-#: How the child tells the id of the run it made.
+#: How the child tells the id of the run it works on, or why it could not.
 _ID_FILE = "run-id"
+_ERROR_FILE = "error"
 
 
 def rerun(store: Store, record: RunRecord) -> Run:
     """Run again in a fresh process that imports the kept source, in the folder where the first run was started."""
+    return _replay(store, record, "rerun")
+
+
+def resume(store: Store, record: RunRecord) -> Run:
+    """Continue a run in a fresh process that imports the kept source, in the folder where it was started.
+
+    Raises
+    ------
+    ResumeError
+        If the run is not one that can be resumed, or another process was faster.
+    """
+    check_resumable(record)
+    return _replay(store, record, "resume")
+
+
+def _replay(store: Store, record: RunRecord, how: str) -> Run:
     from pipelite.api.runs import Run
 
+    done = {"rerun": "run again", "resume": "resumed"}[how]
     if record.target is None:
         raise PipeliteError(
-            f"run {record.id} cannot be run again: its pipeline {record.pipeline!r} was defined in a notebook or inside "
+            f"run {record.id} cannot be {done}: its pipeline {record.pipeline!r} was defined in a notebook or inside "
             "of a function, where no import finds it; put it at the top level of a module"
         )
-    folder = Path(tempfile.mkdtemp(dir=store.path / "tmp", prefix="rerun-"))
+    prefix = f"{temporary_prefix(store.owner.name)}{how}-"
+    folder = Path(tempfile.mkdtemp(dir=store.path / "tmp", prefix=prefix))
     try:
         _write_sources(store, record, folder / "source")
         environment = {**os.environ, "PIPELITE_WORKSPACE": str(store.path)}
         directory = record.working_directory if os.path.isdir(record.working_directory) else None
-        command = [sys.executable, "-m", "pipelite.api.replay", record.id, str(folder)]
+        command = [sys.executable, "-m", "pipelite.api.replay", how, record.id, str(folder)]
         result = subprocess.run(command, env=environment, cwd=directory, check=False)
         made = folder / _ID_FILE
-        if not made.exists():
-            raise PipeliteError(f"run {record.id} could not be run again: the process exited with {result.returncode}")
-        return Run(store, made.read_text())
+        if made.exists():
+            return Run(store, made.read_text())
+        error = folder / _ERROR_FILE
+        if error.exists():
+            raise pickle.loads(error.read_bytes())
+        raise PipeliteError(f"run {record.id} could not be {done}: the process exited with {result.returncode}")
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_tree(folder)
 
 
 def _write_sources(store: Store, record: RunRecord, folder: Path) -> None:
+    folder.mkdir()
     for place, digest in get_run_sources(store, record.id).items():
         target = folder / place
         if folder not in target.resolve().parents:
@@ -55,30 +90,50 @@ def _write_sources(store: Store, record: RunRecord, folder: Path) -> None:
         target.write_bytes(get_source(store, digest))
 
 
-def main(run_id: str, folder: str) -> int:
+def main(how: str, run_id: str, folder: str) -> int:
     """In the child: import the kept source and run."""
-    from pipelite.api.pipelines import Pipeline
+    try:
+        run = _start(how, run_id, Path(folder, "source"))
+    except PipeliteError as exc:
+        Path(folder, _ERROR_FILE).write_bytes(pickle.dumps(exc))
+        return exc.exit_code
+    Path(folder, _ID_FILE).write_text(run.id)
+    try:
+        run._wait_in_foreground()
+    except PipeliteError as exc:
+        sys.stderr.write(f"{exc}\n")
+        return exc.exit_code
+    return 0
+
+
+def _start(how: str, run_id: str, source: Path) -> Run:
     from pipelite.api.runs import Run
+    from pipelite.api.starting import resume_run
     from pipelite.api.workspace import open_store
 
-    source = Path(folder, "source")
     sys.path.insert(0, str(source))
     store = open_store()
     record = get_run(store, run_id)
+    pipeline = _find_pipeline(record, source)
+    parameters = Run(store, run_id).parameters
+    if how == "resume":
+        return resume_run(pipeline, parameters, record)
+    return pipeline._start(parameters, shows_progress=True, rerun_of=run_id)
+
+
+def _find_pipeline(record: RunRecord, source: Path) -> Pipeline[Any, Any]:
+    """The pipeline of a run, with the options that it was run with."""
+    from pipelite.api.pipelines import Pipeline
+
     assert record.target is not None
     module, _, qualname = record.target.partition(":")
     found = _import(module, source)
     for part in qualname.split("."):
         found = getattr(found, part)
     if not isinstance(found, Pipeline):
-        raise NotFoundError(f"{record.target} is not a pipeline in the source that run {run_id} kept")
+        raise NotFoundError(f"{record.target} is not a pipeline in the source that run {record.id} kept")
     options = {name: record.options[name] for name in ("keep_going",) if name in record.options}
-    pipeline = found.with_options(experiment=record.experiment, **options)
-    parameters = Run(store, run_id).parameters
-    run = pipeline._start(parameters, shows_progress=True, rerun_of=run_id)
-    Path(folder, _ID_FILE).write_text(run.id)
-    run._wait_in_foreground()
-    return 0
+    return found.with_options(experiment=record.experiment, **options)
 
 
 def _import(module: str, source: Path) -> object:
@@ -90,8 +145,4 @@ def _import(module: str, source: Path) -> object:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(*sys.argv[1:]))
-    except PipeliteError as exc:
-        sys.stderr.write(f"{exc}\n")
-        sys.exit(exc.exit_code)
+    sys.exit(main(*sys.argv[1:]))

@@ -13,6 +13,7 @@ from pipelite.api.artifact import Artifact
 from pipelite.api.interrupts import canceled_by_ctrl_c
 from pipelite.api.metrics import Metrics
 from pipelite.api.outputs import Outputs
+from pipelite.api.workspace import close_dead_runs
 from pipelite.errors import NotFoundError, PipeliteError, RunCanceled, StepFailed
 from pipelite.plan import load_outputs
 from pipelite.records import FINAL, RESULT, RunRecord, Status, StepRunRecord
@@ -23,6 +24,7 @@ from pipelite.store import (
     get_run,
     get_step_run,
     get_step_runs,
+    is_alive,
     loads_value,
     read_log,
 )
@@ -55,7 +57,8 @@ class Run:
         if self._final is not None:
             return self._final
         record = get_run(self._store, self._id)
-        if record.status in FINAL:
+        # Any other one may be resumed.
+        if record.status is Status.COMPLETED:
             self._final = record
         return record
 
@@ -141,7 +144,7 @@ class Run:
         return Artifact(self._store, found, name)
 
     def wait(self, timeout: float | None = None) -> Run:
-        """Wait for its end; gives the run, also a canceled one.
+        """Wait for its end, whichever process runs it; gives the run, also a canceled or interrupted one.
 
         Parameters
         ----------
@@ -162,6 +165,7 @@ class Run:
                 raise TimeoutError(f"run {self._id} has not ended after {timeout:g} s; it is {self.status}")
             if self._execution is not None and not self._execution.is_alive():
                 self._execution.raise_error()
+            self._look_after_owner()
             time.sleep(_POLL_S)
         if self.record.status is Status.FAILED:
             raise self._failure()
@@ -190,6 +194,26 @@ class Run:
 
         return rerun(self._store, self.record)
 
+    def resume(self) -> Run:
+        """Go on with this run after it failed, was canceled or lost its process; blocks, and gives the run.
+
+        It keeps its id, its parameters and the source that it kept. What it had finished is not done again, and steps
+        that were running are started again.
+
+        Raises
+        ------
+        ResumeError
+            If it is running or complete, or another process is resuming it.
+        PipeliteError
+            If the pipeline cannot be imported again (a notebook's, one inside of a function).
+        """
+        from pipelite.api.replay import resume
+
+        close_dead_runs(self._store)
+        resume(self._store, self.record)
+        self._execution = None
+        return self
+
     def metric_series(self, name: str) -> list[tuple[int | None, Any]]:
         """All values logged under a name, as pairs of their `step` number and value, in the order of logging."""
         return self.metrics.series(name)
@@ -204,8 +228,14 @@ class Run:
     def _step_run(self, name: str) -> StepRun:
         return StepRun(self._store, get_step_run(self._store, self._id, name))
 
+    def _look_after_owner(self) -> None:
+        """Mark the run as interrupted if the process that ran it is gone."""
+        owner = self.record.owner
+        if owner is not None and not is_alive(self._store.path, owner):
+            close_dead_runs(self._store)
+
     def _failure(self) -> StepFailed:
-        if self._execution is not None:
+        if self._execution is not None and self._execution.coordinator.failed is not None:
             return self._execution.failure()
         failed = next((step for step in self.steps.values() if step.status == Status.FAILED), None)
         text = (failed.error if failed is not None else None) or self.error or "the run failed"
@@ -224,7 +254,7 @@ class Run:
         execution.raise_error()
         status = self.record.status
         if status is Status.FAILED:
-            raise execution.failure()
+            raise self._failure()
         if status is Status.CANCELED:
             raise RunCanceled(f"run {self._id} was canceled", run_id=self._id)
         return self

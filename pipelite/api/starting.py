@@ -15,7 +15,7 @@ from pipelite.define import describe_place
 from pipelite.errors import StepFailed
 from pipelite.execute import Coordinator, Progress, collect_sources, load_exception, local_target
 from pipelite.records import RunRecord, Status
-from pipelite.store import RunWriter, create_run, dumps_value, find_known
+from pipelite.store import RunWriter, create_run, dumps_value, find_known, get_earlier_step_runs, take_over
 
 if TYPE_CHECKING:
     from pipelite.api.pipelines import Pipeline
@@ -106,19 +106,42 @@ def start_run(
         packages=_packages_of(codes),
         sources=places,
     )
+    sources = {digest: files[digest].read_bytes() for digest in unknown}
+    return _launch(pipeline, coordinator, record, shows_progress=shows_progress, sources=sources)
+
+
+def resume_run(pipeline: Pipeline[Any, Any], parameters: Mapping[str, Any], record: RunRecord) -> Run:
+    """Take over a run that has ended early, and go on with it in a thread of its own.
+
+    Raises
+    ------
+    ResumeError
+        If it cannot be resumed, or another process was faster.
+    """
+    regenerate = bool(record.options.get("regenerate_outputs", False))
+    coordinator = pipeline.with_options(regenerate_outputs=regenerate)._prepare(parameters)[1]
+    store = coordinator.store
+    # From here on it is ours: whatever goes wrong before this leaves it as it was.
+    record = take_over(store, record.id, store.owner.name)
+    coordinator.resume(get_earlier_step_runs(store, record.number))
+    outputs = {name: describe_place(value) for name, value in coordinator.graph.outputs.items()}
+    return _launch(pipeline, coordinator, record, shows_progress=True, outputs=outputs)
+
+
+def _launch(
+    pipeline: Pipeline[Any, Any], coordinator: Coordinator, record: RunRecord, *, shows_progress: bool, **first: Any
+) -> Run:
+    """Start the thread of a run that this process owns; `first` is what goes into its first commit."""
+    store = coordinator.store
     execution = Execution(coordinator, record)
     run = Run(store, record.id, execution)
+    options = pipeline.options
     display = _make_display(coordinator.progress, pipeline, record) if shows_progress and not options.quiet else None
 
     def body() -> None:
         status = None
         try:
-            status = coordinator.run(
-                record,
-                RunWriter(store, record.id, store.owner.name),
-                local_target(),
-                sources={digest: files[digest].read_bytes() for digest in unknown},
-            )
+            status = coordinator.run(record, RunWriter(store, record.id, store.owner.name), local_target(), **first)
         finally:
             if display is not None:
                 ended = run.record

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelite.errors import StorageError
 from pipelite.records import Status
-from pipelite.store import Store, close_dead_runs, find_workspace, get_run, list_runs
+from pipelite.store import Store, clear_dead_owners, find_dead_runs, find_workspace, get_run, list_runs
 
 if TYPE_CHECKING:
     from pipelite.api.runs import Run
@@ -32,9 +34,22 @@ def open_store(path: str | os.PathLike[str] | None = None, *, create: bool = Tru
         if found is not None:
             found[0].close()
         store = Store.open(folder, create=create)
-        close_dead_runs(store)
+        # A disk that is full must not keep anybody from looking; they are closed when there is space.
+        with contextlib.suppress(StorageError):
+            close_dead_runs(store)
         _stores[folder] = store, _inode(folder)
         return store
+
+
+def close_dead_runs(store: Store) -> list[str]:
+    """Mark the runs whose process is gone as interrupted, keep all that they had logged, and return their ids."""
+    if not find_dead_runs(store) and not os.listdir(store.path / "spool"):
+        clear_dead_owners(store.path)
+        return []
+    # Only then: to look at runs, the room above is not needed.
+    from pipelite.execute import recover_dead_runs
+
+    return recover_dead_runs(store)
 
 
 def _inode(folder: Path) -> int:

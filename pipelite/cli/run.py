@@ -9,6 +9,7 @@ import click
 
 from pipelite.cli.options import json_option, parameters_option, target_argument, workspace_option
 from pipelite.cli.output import open_for_reading, print_json, print_text
+from pipelite.cli.submit import report, submit
 from pipelite.cli.targets import load_pipeline
 from pipelite.errors import RunCanceled, StepFailed
 
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 @click.option("--regenerate-outputs", is_flag=True, help="Compute every step, and store the new results.")
 @click.option("--keep-going", is_flag=True, help="When a step fails, go on with everything that does not need it.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be reused and what computed.")
+@click.option("--submit", "detached", is_flag=True, help="Run it in a process of its own, and only print the id.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
+@click.option("--report-to", type=int, hidden=True)
 @workspace_option
 @json_option
 def run(
@@ -34,15 +37,29 @@ def run(
     regenerate_outputs: bool,
     keep_going: bool,
     dry_run: bool,
+    detached: bool,
     quiet: bool,
+    report_to: int | None,
     as_json: bool,
 ) -> None:
     """Run a pipeline and wait for it.
 
     The pipeline is named by a file or a module, and the name of the function: flow.py:train, package.flow:train. The
     name may be left out where there is only one. What the run returned goes to standard output, progress to standard
-    error.
+    error. With --submit the command returns at once, and the id goes to standard output: `pipelite runs wait` waits for
+    such a run, `pipelite runs logs -f` shows what it prints.
     """
+    if detached:
+        if dry_run:
+            raise click.UsageError("--submit and --dry-run exclude each other")
+        given = {"--regenerate-outputs": regenerate_outputs, "--keep-going": keep_going, "--quiet": quiet}
+        words = [word for word, is_given in given.items() if is_given]
+        run_id = submit(target, parameters, words if experiment is None else [*words, "--experiment", experiment])
+        if as_json:
+            print_json({"id": run_id})
+        else:
+            click.echo(run_id)
+        return
     from pipelite.define import bind_parameters
 
     pipeline = load_pipeline(target)
@@ -56,7 +73,10 @@ def run(
         print_plan(pipeline.plan(**values), as_json=as_json)
         return
     try:
-        print_result(pipeline.run(**values).id, as_json=as_json)
+        started = pipeline._start(values, shows_progress=True)
+        if report_to is not None:
+            report(started.id, report_to)
+        print_result(started._wait_in_foreground().id, as_json=as_json)
     except (StepFailed, RunCanceled) as exc:
         if as_json and exc.run_id is not None:
             print_result(exc.run_id, as_json=True)

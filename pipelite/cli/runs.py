@@ -1,4 +1,4 @@
-"""`pipelite runs`: looks at runs, and runs one again."""
+"""`pipelite runs`: looks at runs, waits for one, goes on with one or runs it again."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 from pipelite.cli.logs import logs
 from pipelite.cli.options import json_option, run_argument, workspace_option
 from pipelite.cli.output import open_for_reading, print_json, print_text
+from pipelite.cli.resuming import print_end, resume, wait
 
 if TYPE_CHECKING:
     from pipelite.observe import Explanation
@@ -18,13 +19,15 @@ STATUSES = ("queued", "running", "completed", "failed", "canceling", "canceled",
 
 @click.group()
 def runs() -> None:
-    """Look at runs, and run one again.
+    """Look at runs, wait for one, go on with one or run it again.
 
     RUN is the id of a run, or enough of its beginning or end; by default the newest.
     """
 
 
 runs.add_command(logs)
+runs.add_command(resume)
+runs.add_command(wait)
 
 
 @runs.command("list")
@@ -119,17 +122,9 @@ def explain(run_id: str | None, step: str | None, *, as_json: bool) -> None:
 def rerun(run_id: str | None, *, as_json: bool) -> None:
     """Run the pipeline of a run again, with its parameters and the source that it kept."""
     from pipelite.api import Workspace
-    from pipelite.cli.run import print_result
-    from pipelite.errors import RunCanceled, StepFailed
-    from pipelite.records import Status
 
     open_for_reading()
-    again = Workspace().run(run_id).rerun()
-    print_result(again.id, as_json=as_json)
-    if again.status == Status.FAILED:
-        raise StepFailed(f"run {again.id} failed; `pipelite runs show {again.id}` has the error", run_id=again.id)
-    if again.status != Status.COMPLETED:
-        raise RunCanceled(f"run {again.id} is {again.status}", run_id=again.id)
+    print_end(Workspace().run(run_id).rerun(), as_json=as_json)
 
 
 def _print_explanation(explanation: Explanation) -> None:

@@ -10,6 +10,7 @@ from pipelite.execute.coordinator import Coordinator, Progress
 from pipelite.execute.failures import load_exception
 from pipelite.execute.functions import import_module, stop_if_importing_script
 from pipelite.execute.preview import preview
+from pipelite.execute.recovery import recover_dead_runs
 from pipelite.execute.slots import SLOTS_VARIABLE, count_slots, local_target
 from pipelite.execute.snapshot import collect_sources
 
@@ -25,5 +26,6 @@ __all__ = [
     "load_exception",
     "local_target",
     "preview",
+    "recover_dead_runs",
     "stop_if_importing_script",
 ]

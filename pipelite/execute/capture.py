@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
+from pipelite.store import disk
+
 
 class OutputFile:
     """File descriptors 1 and 2 of this process, pointed at a log file.
@@ -20,27 +22,44 @@ class OutputFile:
     def __init__(self) -> None:
         self._flush_c_streams = _find_c_flush()
         self.name = ""
+        self._path: Path | None = None
 
     def open(self, path: Path, name: str) -> None:
         """Send all further output to `path`; `name` is what the records call it."""
         self.flush()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        disk.make_folder(path.parent)
+        descriptor = disk.open_file(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
         os.close(descriptor)
         self.name = name
+        self._path = path
 
-    def flush(self) -> None:
-        """Bring what Python and C code hold in buffers to the file."""
+    def flush(self) -> OSError | None:
+        """Bring what Python and C code hold in buffers to the file; gives what kept it from getting there, if anything."""
+        error = None
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
-            except (AttributeError, ValueError, OSError):
+            except (AttributeError, ValueError, OSError) as exc:
                 # A step may close or replace its streams; the next one gets fresh ones.
+                error = exc if isinstance(exc, OSError) and exc.errno in disk.REASONS else None
                 attach_streams()
                 break
         self._flush_c_streams(None)
+        return error
+
+    def check(self) -> None:
+        """Make sure that everything printed so far is in the file.
+
+        Raises
+        ------
+        StorageError
+            If the disk did not take it.
+        """
+        error = self.flush()
+        if error is not None:
+            disk.tell(error, self._path)
 
     def end(self) -> int:
         """Bytes in the file, everything printed so far included."""

@@ -38,7 +38,7 @@ class StepContext:
         position: int = 0,
         attempt: int = 0,
         sink: Sink | None = None,
-        scratch_root: Path | None = None,
+        scratch_stem: Path | None = None,
     ) -> None:
         self._run_id = run_id
         self._pipeline = pipeline
@@ -46,7 +46,7 @@ class StepContext:
         self._position = position
         self._attempt = attempt
         self._sink = sink
-        self._scratch_root = scratch_root
+        self._scratch_stem = scratch_stem
         self._scratch: Path | None = None
 
     @property
@@ -76,11 +76,12 @@ class StepContext:
         A `Path` below it that the step returns is moved into the store instead of copied.
         """
         if self._scratch is None:
-            if self._scratch_root is None:
+            if self._scratch_stem is None:
                 self._scratch = Path(tempfile.mkdtemp(prefix="pipelite-"))
             else:
-                self._scratch_root.mkdir(parents=True, exist_ok=True)
-                self._scratch = Path(tempfile.mkdtemp(dir=self._scratch_root, prefix="scratch-"))
+                folder, prefix = self._scratch_stem.parent, self._scratch_stem.name
+                folder.mkdir(parents=True, exist_ok=True)
+                self._scratch = Path(tempfile.mkdtemp(dir=folder, prefix=prefix))
         return self._scratch
 
     def log(self, name: str, value: float | str, step: int | None = None) -> None:
@@ -125,7 +126,16 @@ class StepContext:
     def tag(self, name: str, value: str = "") -> None:
         """Tag the whole run."""
         if self._sink is not None:
-            self._sink.append({"position": self._position, "kind": "tag", "name": str(name), "value": str(value)})
+            self._sink.append(
+                {
+                    "position": self._position,
+                    "of": self._step,
+                    "kind": "tag",
+                    "name": str(name),
+                    "value": str(value),
+                    "at": datetime.now(UTC).isoformat(timespec="microseconds"),
+                }
+            )
 
     def _append(self, kind: str, name: str, value: Any, step: int | None = None) -> None:
         if not name:
@@ -134,6 +144,7 @@ class StepContext:
             self._sink.append(
                 {
                     "position": self._position,
+                    "of": self._step,
                     "kind": kind,
                     "name": str(name),
                     "step": None if step is None else int(step),

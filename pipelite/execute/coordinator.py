@@ -12,7 +12,7 @@ import random
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,21 +22,23 @@ import attrs
 
 from pipelite._garbage import collector_paused
 from pipelite.define import Graph, iter_handles
-from pipelite.errors import PipeliteError
+from pipelite.errors import PipeliteError, StorageError
 from pipelite.execute.conditions import explain_obstacle
 from pipelite.execute.dispatch import Dispatcher, Lease, describe_death, learn_durations, wait_for_exit
 from pipelite.execute.failures import load_exception
 from pipelite.execute.growing import Growth
 from pipelite.execute.grown import GrownOutputs
-from pipelite.execute.logs import cap_log
+from pipelite.execute.logs import cap_log, exceeds_cap
 from pipelite.execute.messages import Outcome, Returned
 from pipelite.execute.recording import Recorder
+from pipelite.execute.resuming import Resumption
 from pipelite.execute.sending import Sender, make_setup
 from pipelite.execute.slots import LocalTarget
 from pipelite.execute.state import NodeRun, connect, is_transparent
 from pipelite.plan import Planner
 from pipelite.records import FINAL, CodeFingerprint, Failure, RunRecord, Status, StoredResult
-from pipelite.store import STEP_RUNS_PER_RUN, RunWriter, Store, decode_outputs, get_logged, now_text
+from pipelite.store import STEP_RUNS_PER_RUN, EarlierStepRun, RunWriter, Store, decode_outputs, get_logged, now_text
+from pipelite.store.disk import explain, hold_reserve, use_reserve
 
 #: Seconds between two looks at what runs: for marks, spools, logs, timeouts.
 POLL_S = 0.2
@@ -108,6 +110,7 @@ class Coordinator:
         self._unwanted: dict[int, str] = {}
         self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._last_poll = time.monotonic()
+        self._resumption: Resumption | None = None
 
     @property
     def planner(self) -> Planner:
@@ -118,9 +121,14 @@ class Coordinator:
         """Code fingerprints of all steps."""
         return self._planner.codes()
 
+    def resume(self, earlier: Mapping[int, EarlierStepRun]) -> None:
+        """Before `run`: take what the run has done already, by position, as done."""
+        self._resumption = Resumption(self._store, earlier)
+
     def run(self, record: RunRecord, writer: RunWriter, target: LocalTarget, **first: Any) -> Status:
         """Run the graph to its end; `first` is what else goes into the first commit."""
-        started = time.monotonic()
+        started = time.monotonic() - (record.duration_s or 0.0)
+        hold_reserve(self._store.path)
         for state in self.states:
             state.id = record.number * STEP_RUNS_PER_RUN + state.node.position
         self._growth.first_id = record.number * STEP_RUNS_PER_RUN
@@ -146,7 +154,14 @@ class Coordinator:
             target.forget(ticket)
             self._dispatcher.release_idle()
         status = self._ending or (Status.FAILED if self.failed is not None else Status.COMPLETED)
-        self._commit(status=status, error=self.error, ended_at=datetime.now(UTC), duration_s=time.monotonic() - started)
+        try:
+            self._recorder.read_all_spools(self.states)
+            self._commit(
+                status=status, error=self.error, ended_at=datetime.now(UTC), duration_s=time.monotonic() - started
+            )
+        except BaseException as exc:
+            self._give_up(exc, time.monotonic() - started)
+            raise
         shutil.rmtree(spool_folder / record.id, ignore_errors=True)
         return status
 
@@ -171,9 +186,20 @@ class Coordinator:
                 kill_tree(lease.process.pid)
                 lease.batches.clear()
                 lease.slot.replace()
-        self.error = f"the run could not go on: {type(error).__name__}: {error}"
-        with contextlib.suppress(PipeliteError):
-            self._recorder.give_up(status=Status.FAILED, error=self.error, duration_s=duration_s)
+        self.error = self.error or _reason_of(error)
+        ended = {"status": Status.FAILED, "error": self.error, "duration_s": duration_s}
+        # Also what cannot be written now is wanted: the steps that are done need not be done again.
+        use_reserve(self._store.path)
+        with contextlib.suppress(Exception):
+            self._commit(ended_at=datetime.now(UTC), **ended)
+            return
+        try:
+            self._recorder.give_up(**ended)
+        except StorageError:
+            self._store.owner.note_failure(self._recorder.run_id, self.error)
+        except PipeliteError:
+            # It belongs to another by now.
+            return
 
     # The loop.
 
@@ -219,11 +245,23 @@ class Coordinator:
         for state in states:
             decision = state.decision
             assert decision is not None
+            if self._resumption is not None and self._was_done(state, self._resumption):
+                continue
             if decision.result is not None:
                 now = now or now_text()
                 self._reuse(state, decision.result, now)
             elif not self._follows_another(state):
                 self._dispatcher.queue.append(state)
+
+    def _was_done(self, state: NodeRun, resumption: Resumption) -> bool:
+        """Whether this run had done a node before it was resumed; its record stays as it is."""
+        if resumption.is_done(state):
+            self._finish(state, 0.0, None)
+            return True
+        if resumption.takes_place(state):
+            self._recorder.replace(state)
+        state.attempts = state.earlier_attempts = resumption.attempts_of(state)
+        return False
 
     def _follows_another(self, state: NodeRun) -> bool:
         """Of equal nodes in one run one is computed and the others take its result."""
@@ -279,11 +317,12 @@ class Coordinator:
             self._dispatcher.queue.appendleft(heapq.heappop(self._delayed)[2])
 
     def _commit(self, **run: Any) -> None:
-        first, self._first = self._first, {}
+        self._recorder.add_printed(self.states)
         for ref in self._sender.stored_constants:
             self._recorder.add_artifact(ref)
         self._sender.stored_constants.clear()
-        self._recorder.commit(**first, **run)
+        self._recorder.commit(**self._first, **run)
+        self._first = {}
 
     # What comes back.
 
@@ -301,8 +340,12 @@ class Coordinator:
         returned: Returned = pickle.loads(future.result())
         learn_durations(batch, returned)
         outcomes = {outcome.position: outcome for outcome in returned.outcomes}
-        if returned.outcomes[-1].spool_end > self._recorder.spool_offset(returned.spool_file):
-            self._recorder.read_spool(returned.spool_file, self.states)
+        spool = returned.spool_file
+        if spool is None:
+            # The worker could not be prepared for the run.
+            lease.slot.setup = None
+        elif returned.outcomes[-1].spool_end > self._recorder.spool_offset(spool):
+            self._recorder.read_spool(spool, self.states)
         for state in batch:
             outcome = outcomes.get(state.node.position)
             if outcome is None:
@@ -318,8 +361,11 @@ class Coordinator:
             return
         self._dispatcher.queue.appendleft(state)
 
-    def _take_outcome(self, lease: Lease, state: NodeRun, outcome: Outcome, log_file: str) -> None:
+    def _take_outcome(self, lease: Lease, state: NodeRun, outcome: Outcome, log_file: str | None) -> None:
         self.progress.running.pop(state.node.name, None)
+        if log_file is not None and exceeds_cap(outcome.log_start, outcome.log_end):
+            # A fast printer may be through before anybody looked.
+            cap_log(self._log_folder / log_file, outcome.log_start or 0, outcome.log_end)
         if outcome.failure is not None:
             if outcome.failure.type_name == "StaleWorkerError":
                 lease.slot.replace()
@@ -397,9 +443,13 @@ class Coordinator:
 
     def _retry(self, state: NodeRun, failure: Failure) -> bool:
         options = state.node.step.options
-        if self._ending is not None or state.attempts > options.retries or not _is_retried(failure, options.retry_on):
+        if (
+            self._ending is not None
+            or state.attempts - state.earlier_attempts > options.retries
+            or not _is_retried(failure, options.retry_on)
+        ):
             return False
-        delay = options.retry_delay_s * options.retry_backoff ** (state.attempts - 1)
+        delay = options.retry_delay_s * options.retry_backoff ** (state.attempts - state.earlier_attempts - 1)
         delay *= 1 + JITTER * random.random()
         heapq.heappush(self._delayed, (time.monotonic() + delay, next(self._order), state))
         return True
@@ -653,6 +703,14 @@ def _is_retried(failure: Failure, retry_on: tuple[type[BaseException], ...]) -> 
     if failure.type_name in {kind.__qualname__ for kind in retry_on}:
         return True
     return Exception in retry_on and failure.type_name not in ("SystemExit", "KeyboardInterrupt", "GeneratorExit")
+
+
+def _reason_of(error: BaseException) -> str:
+    """Why a run could not go on: for a person where it is the disk's doing, else as it came."""
+    told = explain(error) if isinstance(error, OSError) else error
+    if isinstance(told, StorageError):
+        return str(told)
+    return f"the run could not go on: {type(error).__name__}: {error}"
 
 
 def _size_of(path: Path) -> int:

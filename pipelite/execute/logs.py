@@ -15,15 +15,20 @@ _FALLOC_FL_PUNCH_HOLE = 0x02
 _BLOCK = 1 << 20
 
 
-def cap_log(path: Path, start: int) -> int:
+def exceeds_cap(start: int | None, end: int | None) -> bool:
+    """Whether a step printed more than is kept."""
+    return start is not None and end is not None and end - start > LOG_CAP_BYTES
+
+
+def cap_log(path: Path, start: int, end: int | None = None) -> int:
     """Give the disk back the middle of a step's output that exceeds the cap; gives the number of bytes freed.
 
     The first and the last half of the cap stay. The file keeps its size, so the offsets in the records and the worker's
     own position hold; a reader shows how much is missing. Where the system cannot free the middle of a file, nothing is
-    freed.
+    freed. The step's part of the file ends where `end` says, or with the file.
     """
     try:
-        size = os.path.getsize(path)
+        size = os.path.getsize(path) if end is None else end
     except OSError:
         return 0
     half = LOG_CAP_BYTES // 2

@@ -37,8 +37,9 @@ class RunSetup:
     id: int
     run_id: str
     pipeline: str
-    #: The workspace folder.
+    #: The workspace folder, and what names begin with there that the owner's workers give for a while.
     root: str
+    prefix: str
     working_directory: str
     sys_path: tuple[str, ...]
     environment: Mapping[str, str]
@@ -113,8 +114,9 @@ class Outcome(NamedTuple):
     duration_s: float
     cpu_s: float
     peak_memory_bytes: int
-    log_start: int
-    log_end: int
+    #: None where nothing was printed because it did not start.
+    log_start: int | None
+    log_end: int | None
     #: Bytes of the worker's spool up to the end of this step.
     spool_end: int
 
@@ -123,5 +125,6 @@ class Returned(NamedTuple):
     """What one call brings back."""
 
     outcomes: tuple[Outcome, ...]
-    log_file: str
-    spool_file: str
+    #: None if the worker could not be prepared for the run.
+    log_file: str | None
+    spool_file: str | None

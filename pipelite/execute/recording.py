@@ -21,6 +21,9 @@ from pipelite.store import RunWriter, now_text, to_json
 COMMIT_EVERY_S = 0.1
 #: With this many rows in waiting, a commit costs little per row.
 COMMIT_AT_ROWS = 1000
+#: The row of a step that took longer than this is written as soon as there is nothing else to do: it would be a pity to
+#: do it again.
+COSTLY_S = 0.05
 #: This many are written when there is nothing else to do, so that less is left for the end.
 COMMIT_IDLE_ROWS = 200
 
@@ -46,11 +49,22 @@ class Recorder:
         self._total: int | None = None
         self._last_commit = time.monotonic()
         self._names: dict[int, str] = {}
+        #: Spools of which more was read than the database knows.
+        self._new_spools = False
+        #: Steps that have ended in their worker, but whose outcome did not come yet: where their output is.
+        self._printed: dict[int, tuple[str, Mapping[str, Any]]] = {}
+        #: Whether a step that took long waits to be written.
+        self._has_costly = False
+        self._replaced: list[int] = []
+
+    @property
+    def run_id(self) -> str:
+        return self._writer.run_id
 
     def start_tags(self, tags: Mapping[str, str]) -> None:
         self._tags = dict(tags)
 
-    def add_computed(self, state: NodeRun, outcome: Outcome, log_file: str, *, reason: str | None) -> None:
+    def add_computed(self, state: NodeRun, outcome: Outcome, log_file: str | None, *, reason: str | None) -> None:
         """A step run that ended in a worker, completed or failed for good."""
         node, failure = state.node, state.failure
         # Written out, and not by `_row`: this is the hottest place of a run that computes.
@@ -82,6 +96,10 @@ class Recorder:
             outcome.log_start,
             outcome.log_end,
         )
+        if self._printed:
+            self._printed.pop(node.position, None)
+        if outcome.duration_s > COSTLY_S:
+            self._has_costly = True
         if outcome.artifacts:
             now = now_text()
             for artifact in outcome.artifacts:
@@ -114,9 +132,7 @@ class Recorder:
 
     def add_running(self, state: NodeRun, started_at: float, log_file: str, log_start: int) -> None:
         """A step run that has been going on for a while."""
-        self._step_runs[state.id] = self._row(
-            state, started_at=_from_epoch(started_at), log=(log_file, log_start, None)
-        )
+        self._step_runs[state.id] = self._row(state, started_at=from_epoch(started_at), log=(log_file, log_start, None))
 
     def add_artifact(self, ref: ArtifactRef) -> None:
         if ref.inline is None:
@@ -155,6 +171,10 @@ class Recorder:
         if reader is None:
             reader = self._spools[name] = SpoolReader(self._spool_folder / name)
         for record in reader.read():
+            self._new_spools = True
+            if record["kind"] == "printed":
+                self._printed[record["position"]] = (f"{name.removesuffix('.jsonl')}.log", record)
+                continue
             if record["kind"] == "tag":
                 self._tags[record["name"]] = record["value"]
                 self._new_tags = True
@@ -164,35 +184,44 @@ class Recorder:
                 # The row that a metric belongs to has to be there first.
                 self._step_runs[state.id] = self._row(state, status=Status.RUNNING, started_at=record["at"])
             if record["kind"] in ("image", "file"):
-                value = record["value"]
-                self._artifacts[value["digest"], value["kind"]] = (*value.values(), now_text())
+                row = artifact_row(record)
+                self._artifacts[row[:2]] = row
             if state.parent is not None and record["kind"] == "scalar":
                 self._hear(state, record["name"], record["value"], record["step"])
-            self._metrics.append(
-                (
-                    state.id,
-                    record["name"],
-                    record["kind"],
-                    record["step"],
-                    json.dumps(record["value"], separators=(",", ":")),
-                    record["at"],
-                )
-            )
+            self._metrics.append(metric_row(record, state.id))
 
     def read_grown_spools(self, names: Iterable[str], states: list[NodeRun]) -> None:
         for name in names:
             if name not in self._spools or self._spools[name].has_grown():
                 self.read_spool(name, states)
 
+    def add_printed(self, states: list[NodeRun]) -> None:
+        """Record where the output is of steps that have ended in their worker, in case that nothing more comes."""
+        printed, self._printed = self._printed, {}
+        for position, (log_file, record) in printed.items():
+            state = states[position]
+            if not state.is_final:
+                log = (log_file, record["start"], record["end"])
+                self._step_runs[state.id] = self._row(state, status=Status.RUNNING, started_at=record["at"], log=log)
+
+    def read_all_spools(self, states: list[NodeRun]) -> None:
+        """Take over the last of what was logged: also by threads and processes that outlived their step."""
+        self.read_grown_spools(list(self._spools), states)
+
+    def replace(self, state: NodeRun) -> None:
+        """A step run takes the place of one that was done before the run was resumed."""
+        self._replaced.append(state.id)
+
     def is_worth_it(self) -> bool:
         """Whether so much waits that an idle moment is well used for a commit."""
-        return len(self._step_runs) >= COMMIT_IDLE_ROWS
+        return self._has_costly or len(self._step_runs) >= COMMIT_IDLE_ROWS
 
     def is_due(self) -> bool:
         """Whether it is time for a commit."""
         waiting = len(self._step_runs) + len(self._metrics) + len(self._growth)
         return waiting >= COMMIT_AT_ROWS or (
-            bool(waiting or self._new_tags) and time.monotonic() - self._last_commit > COMMIT_EVERY_S
+            bool(waiting or self._new_tags or self._new_spools)
+            and time.monotonic() - self._last_commit > COMMIT_EVERY_S
         )
 
     def commit(self, **run: Any) -> None:
@@ -205,6 +234,8 @@ class Recorder:
             run["n_steps"], self._total = self._total, None
         if self._growth:
             run["growth"], self._growth = self._growth, []
+        if self._new_spools:
+            run["spools"] = {name: spool.offset for name, spool in self._spools.items()}
         if not (self._step_runs or self._metrics or self._artifacts or self._results or run):
             self._last_commit = time.monotonic()
             return
@@ -213,13 +244,15 @@ class Recorder:
             results=self._results,
             artifacts=self._artifacts.values(),
             metrics=self._metrics,
+            replaced=self._replaced,
             **run,
         )
         self._step_runs = {}
         self._results = []
         self._artifacts = {}
         self._metrics = []
-        self._new_tags = False
+        self._replaced = []
+        self._new_tags = self._new_spools = self._has_costly = False
         self._last_commit = time.monotonic()
 
     def give_up(self, **run: Any) -> None:
@@ -280,6 +313,17 @@ class Recorder:
         return name
 
 
+def metric_row(record: Mapping[str, Any], step_run_id: int) -> tuple[Any, ...]:
+    """The row of something that a step logged, in the order of METRIC_COLUMNS."""
+    value = json.dumps(record["value"], separators=(",", ":"))
+    return (step_run_id, record["name"], record["kind"], record["step"], value, record["at"])
+
+
+def artifact_row(record: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The row of a file that a step logged, in the order of ARTIFACT_COLUMNS."""
+    return (*record["value"].values(), now_text())
+
+
 def format_failure(step: str, failure: Any) -> str:
     """Text of a failed step: the step, the message, the traceback."""
     head = f"step {step!r} failed: {failure.type_name}: {failure.message}"
@@ -293,5 +337,5 @@ def _names_before(node: Node) -> str:
     return json.dumps(list(dict.fromkeys(names)))
 
 
-def _from_epoch(seconds: float) -> str:
+def from_epoch(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")

@@ -17,7 +17,7 @@ from pipelite.execute.threads import make_worker_environment
 from pipelite.fingerprint import main_name
 from pipelite.plan import Planner
 from pipelite.records import RESULT, ArtifactRef
-from pipelite.store import Store, dumps_value
+from pipelite.store import Store, dumps_value, temporary_prefix
 
 #: Plain pickle brings these across as they are.
 _PLAIN = frozenset({int, float, str, bool, type(None)})
@@ -35,6 +35,7 @@ def make_setup(store: Store, run_id: str, pipeline: str, working_directory: str)
         run_id=run_id,
         pipeline=pipeline,
         root=str(store.path),
+        prefix=temporary_prefix(store.owner.name),
         working_directory=working_directory,
         sys_path=tuple(os.path.abspath(place) for place in sys.path),
         environment=make_worker_environment(os.environ),

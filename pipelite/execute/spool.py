@@ -14,34 +14,54 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pipelite.store import FileLock, disk
+
+#: A spool is locked by one process only, or looked at for an instant by who wants to know that.
+LOCK_TIMEOUT_S = 1.0
+
 
 class SpoolWriter:
-    """A worker's end."""
+    """A worker's end. It holds a lock on the file: who finds its owner dead waits until nothing more can come."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        disk.make_folder(path.parent)
+        self._path = path
+        self._descriptor = disk.open_file(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        self._lock = FileLock(path)
+        self._lock.acquire(exclusive=True, timeout_s=LOCK_TIMEOUT_S)
         self.end = os.fstat(self._descriptor).st_size
+        if self.end:
+            # Of a dead worker that had the same number; its last record may be a half.
+            self._write(b"\n")
 
     def append(self, record: dict[str, Any]) -> None:
-        line = json.dumps(record, separators=(",", ":"), ensure_ascii=True).encode() + b"\n"
+        """Write a record; it outlives this process from the moment this returns."""
+        self._write(json.dumps(record, separators=(",", ":"), ensure_ascii=True).encode() + b"\n")
+
+    def _write(self, line: bytes) -> None:
         view = memoryview(line)
-        while view:
-            written = os.write(self._descriptor, view)
-            view = view[written:]
+        try:
+            while view:
+                written = disk.write(self._descriptor, view, self._path)
+                view = view[written:]
+        except BaseException:
+            # Half a record would spoil the next one.
+            os.ftruncate(self._descriptor, self.end)
+            raise
         self.end += len(line)
 
     def close(self) -> None:
         os.close(self._descriptor)
+        self._lock.release()
 
 
 class SpoolReader:
     """The coordinator's end."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, offset: int = 0) -> None:
         self.path = path
-        #: Bytes read so far: whole records.
-        self.offset = 0
+        #: Bytes that were read so far.
+        self.offset = offset
 
     def read(self) -> list[dict[str, Any]]:
         """Whole records that came since the last call."""
@@ -54,13 +74,22 @@ class SpoolReader:
         # The last line may be half written when its writer was killed, or is writing now.
         whole = content[: content.rfind(b"\n") + 1]
         self.offset += len(whole)
-        return [json.loads(line) for line in whole.splitlines()]
+        return [record for line in whole.split(b"\n") if line and (record := _parse(line)) is not None]
 
     def has_grown(self) -> bool:
         try:
             return self.path.stat().st_size > self.offset
         except FileNotFoundError:
             return False
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    try:
+        record: dict[str, Any] = json.loads(line)
+    except ValueError:
+        # The half record of a worker that was killed: nobody was told that it was kept.
+        return None
+    return record
 
 
 class Mark(NamedTuple):
@@ -72,10 +101,14 @@ class Mark(NamedTuple):
     attempt: int
     log_start: int
     started_at: float
+    name: str
 
 
-#: Little-endian: the file may be looked at by hand on another machine.
-_LAYOUT = struct.Struct("<qqqqd")
+#: Little-endian: the file may be looked at by hand on another machine. The last is the length of the name.
+_LAYOUT = struct.Struct("<qqqqdq")
+#: A longer name is cut off.
+_NAME_BYTES = 512
+_SIZE = _LAYOUT.size + _NAME_BYTES
 
 
 class MarkFile:
@@ -85,22 +118,44 @@ class MarkFile:
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        os.ftruncate(descriptor, _LAYOUT.size)
-        self._memory = mmap.mmap(descriptor, _LAYOUT.size)
-        os.close(descriptor)
+        disk.make_folder(path.parent)
+        descriptor = disk.open_file(path, os.O_RDWR | os.O_CREAT)
+        try:
+            # Claimed, not only made longer: on a full disk the write to memory would end the process.
+            disk.reserve(descriptor, 0, _SIZE, path)
+            os.ftruncate(descriptor, _SIZE)
+            self._memory = mmap.mmap(descriptor, _SIZE)
+        finally:
+            os.close(descriptor)
         self._count = 0
 
-    def set(self, position: int, attempt: int, log_start: int) -> float:
+    def set(self, position: int, attempt: int, log_start: int, name: str) -> float:
         """Note that a step starts now; gives the time, in seconds since the epoch."""
         self._count += 1
         started_at = time.time()
-        self._memory[:] = _LAYOUT.pack(self._count, position, attempt, log_start, started_at)
+        shown = name.encode()[:_NAME_BYTES]
+        mark = _LAYOUT.pack(self._count, position, attempt, log_start, started_at, len(shown)) + shown
+        self._memory[: len(mark)] = mark
         return started_at
 
     def get(self) -> Mark:
-        return Mark(*_LAYOUT.unpack(self._memory[:]))
+        return _unpack(self._memory[:])
 
     def close(self) -> None:
         self._memory.close()
+
+
+def read_mark(path: Path) -> Mark | None:
+    """Which step a worker that is gone was at last; None if it got to none."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    mark = _unpack(content) if len(content) == _SIZE else None
+    return mark if mark is not None and mark.number else None
+
+
+def _unpack(content: bytes) -> Mark:
+    number, position, attempt, log_start, started_at, length = _LAYOUT.unpack_from(content)
+    name = content[_LAYOUT.size : _LAYOUT.size + length].decode(errors="replace")
+    return Mark(number, position, attempt, log_start, started_at, name)

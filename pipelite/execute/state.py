@@ -15,6 +15,7 @@ class NodeRun(PlannedNode):
     __slots__ = (
         "attempts",
         "dependents",
+        "earlier_attempts",
         "failure",
         "followers",
         "id",
@@ -44,6 +45,8 @@ class NodeRun(PlannedNode):
         #: Position of the expander that listens to it.
         self.parent: int | None = None
         self.attempts = 0
+        #: Those before the run was resumed: they do not count towards its retries.
+        self.earlier_attempts = 0
         #: Monotonic time before which a retry must not start.
         self.not_before = 0.0
         self.failure: Failure | None = None

@@ -6,6 +6,7 @@ writes the database.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import multiprocessing
 import os
@@ -23,7 +24,7 @@ from typing import Any
 
 import pipelite.execute.functions as functions_module
 from pipelite.define import rebuild
-from pipelite.errors import PipeliteError, SerializationError
+from pipelite.errors import PipeliteError, SerializationError, StorageError
 from pipelite.execute import context
 from pipelite.execute.capture import OutputFile, silence
 from pipelite.execute.failures import describe_exception
@@ -47,7 +48,7 @@ from pipelite.records import RESULT, ArtifactRef
 from pipelite.store import ArtifactStore, encode_outputs, loads_value
 
 #: Seconds between two looks at whether the parent is still there.
-PARENT_POLL_S = 0.5
+PARENT_POLL_S = 0.05
 #: After a step that took longer than this a new memory mark is begun; shorter ones share theirs with those before.
 MEMORY_FIGURE_FROM_S = 0.005
 
@@ -63,22 +64,29 @@ class Worker:
         self.fingerprinter = Fingerprinter()
         self.functions: dict[int, ShippedFunction] = {}
         self.received: dict[int, Callable[..., Any]] = {}
+        #: The run that this process is prepared for, and the one that it was told to be.
         self.setup: RunSetup | None = None
+        self.wanted: RunSetup
         self.store: ArtifactStore
         self.spool: SpoolWriter
         self.spool_file = ""
         self.mark: MarkFile
-        self.scratch_root: Path
+        self.scratch_stem: Path
         #: Where the output of the last step ended, and the processor time of all finished children by then.
         self.log_end = 0
         self.children_cpu = 0.0
 
     def run(self, batch: Batch) -> Returned:
         """Run the items of a batch in order until its time is used up."""
-        if batch.setup is not None:
-            self._begin(batch.setup)
         for shipped in batch.functions:
             self.functions[shipped.id] = shipped
+        self.wanted = batch.setup or self.wanted
+        if self.setup is not self.wanted:
+            try:
+                self._begin(self.wanted)
+            except (PipeliteError, OSError) as exc:
+                # The next batch tries again.
+                return Returned((_failed_before_start(batch.items[0], exc),), None, None)
         until = time.monotonic() + batch.budget_s
         outcomes = []
         for item in batch.items:
@@ -106,23 +114,28 @@ class Worker:
     def _begin(self, setup: RunSetup) -> None:
         """Make this process look like the one that started the run."""
         if self.setup is not None:
+            self.setup = None
             self.spool.close()
             self.mark.close()
-        self.setup = setup
         self.fingerprinter = Fingerprinter()
         os.environ.clear()
         os.environ.update(setup.environment)
         os.chdir(setup.working_directory)
         sys.path[:] = setup.sys_path
         root = Path(setup.root)
-        self.store = ArtifactStore(root)
+        self.store = ArtifactStore(root, prefix=lambda: setup.prefix)
+        self.scratch_stem = root / "tmp" / f"{setup.prefix}scratch-"
         name = f"{setup.run_id}/{os.getpid()}"
-        self.scratch_root = root / "tmp"
         self.output.open(root / "logs" / f"{name}.log", f"{name}.log")
         self.log_end = self.output.end()
         self.spool_file = f"{name}.jsonl"
         self.spool = SpoolWriter(root / "spool" / self.spool_file)
-        self.mark = MarkFile(root / "spool" / f"{name}.mark")
+        try:
+            self.mark = MarkFile(root / "spool" / f"{name}.mark")
+        except BaseException:
+            self.spool.close()
+            raise
+        self.setup = setup
 
     def _run_item(self, item: WorkItem) -> Outcome:
         setup = self.setup
@@ -135,14 +148,14 @@ class Worker:
             position=item.position,
             attempt=item.attempt,
             sink=self,
-            scratch_root=self.scratch_root,
+            scratch_stem=self.scratch_stem,
         )
         failure = None
         outputs, form, returned_none = "{}", "value", False
         artifacts: tuple[tuple[Any, ...], ...] = ()
         reads: tuple[tuple[str, str], ...] = ()
         context.enter(here)
-        started_at = self.mark.set(item.position, item.attempt, log_start)
+        started_at = self.mark.set(item.position, item.attempt, log_start, item.name)
         started_cpu, started = time.process_time(), time.monotonic()
         duration: float | None = None
         try:
@@ -161,6 +174,7 @@ class Worker:
             # The inputs are not needed any more: an output may be as large as memory allows.
             del args, kwargs
             outputs, form, artifacts, returned_none = self._store_outputs(item, value, here)
+            self.output.check()
         except BaseException as exc:
             # The worker boundary: one bad step, also one that calls sys.exit, must not end the process.
             if duration is None:
@@ -171,6 +185,8 @@ class Worker:
                 self.reads.stop(working_directory="", ignored=())
             context.leave()
         self.log_end = self.output.end()
+        if self.log_end > log_start:
+            self._note_log(item, log_start)
         self.children_cpu = _children_cpu()
         cpu = time.process_time() - started_cpu + self.children_cpu - children_cpu
         peak = _read_peak_memory()
@@ -194,6 +210,22 @@ class Worker:
             log_end=self.log_end,
             spool_end=self.spool.end,
         )
+
+    def _note_log(self, item: WorkItem, log_start: int) -> None:
+        """Leave word of what a step printed, for the case that the owner dies before it records that."""
+        # It matters after a death only; a disk that does not take it is told by what does matter.
+        with contextlib.suppress(StorageError):
+            self.spool.append(
+                {
+                    "position": item.position,
+                    "of": item.name,
+                    "kind": "printed",
+                    "attempt": item.attempt,
+                    "start": log_start,
+                    "end": self.log_end,
+                    "at": _to_text(time.time()),
+                }
+            )
 
     def _find(self, number: int) -> Callable[..., Any]:
         function = self.received.get(number)
@@ -295,6 +327,29 @@ def _overlap(values: Iterable[Any]) -> bool:
     """Whether one of several paths lies in another, or twice among them: then none may be moved away."""
     paths = [path.absolute() for path in values if isinstance(path, Path)]
     return any(one == other or one in other.parents for one, other in itertools.permutations(paths, 2))
+
+
+def _failed_before_start(item: WorkItem, error: BaseException) -> Outcome:
+    """The outcome of a step whose worker could not be prepared, for example because the disk is full."""
+    now = _to_text(time.time())
+    return Outcome(
+        position=item.position,
+        attempt=item.attempt,
+        failure=describe_exception(error, skip_files=_OWN_FILES),
+        outputs="{}",
+        form="value",
+        artifacts=(),
+        returned_none=False,
+        reads=(),
+        started_at=now,
+        ended_at=now,
+        duration_s=0.0,
+        cpu_s=0.0,
+        peak_memory_bytes=0,
+        log_start=None,
+        log_end=None,
+        spool_end=0,
+    )
 
 
 _worker: Worker | None = None

@@ -6,10 +6,12 @@ Comes in: records of runs as rows, values of steps. Goes out: what is stored und
 from __future__ import annotations
 
 from pipelite.store.artifacts import ArtifactStore
-from pipelite.store.dead_runs import close_dead_runs, find_dead_runs
+from pipelite.store.dead_runs import LeftRun, Recovered, close_dead_runs, find_dead_runs, recover_ended_run
+from pipelite.store.locks import FileLock, is_locked
 from pipelite.store.logs import LOG_CAP_BYTES, read_log, read_log_from
-from pipelite.store.owners import OwnerLock, is_alive
+from pipelite.store.owners import OwnerLock, clear_dead_owners, is_alive, temporary_prefix
 from pipelite.store.parts import Part, join_parts
+from pipelite.store.paths import remove_tree
 from pipelite.store.pickles import dumps_value, loads_value
 from pipelite.store.reader import (
     find_known,
@@ -41,6 +43,7 @@ from pipelite.store.schema import (
 )
 from pipelite.store.serializers import register_serializer
 from pipelite.store.sizes import size_text
+from pipelite.store.takeover import EarlierStepRun, check_resumable, get_earlier_step_runs, take_over
 from pipelite.store.workspace import Store, find_workspace
 from pipelite.store.writer import RunWriter, create_run, request_cancel
 
@@ -52,10 +55,16 @@ __all__ = [
     "STEP_RUNS_PER_RUN",
     "STEP_RUN_COLUMNS",
     "ArtifactStore",
+    "EarlierStepRun",
+    "FileLock",
+    "LeftRun",
     "OwnerLock",
     "Part",
+    "Recovered",
     "RunWriter",
     "Store",
+    "check_resumable",
+    "clear_dead_owners",
     "close_dead_runs",
     "create_run",
     "decode_outputs",
@@ -66,6 +75,7 @@ __all__ = [
     "find_known",
     "find_workspace",
     "get_code",
+    "get_earlier_step_runs",
     "get_growth",
     "get_logged",
     "get_metrics",
@@ -81,16 +91,21 @@ __all__ = [
     "get_step_runs",
     "is_alive",
     "is_cancel_requested",
+    "is_locked",
     "join_parts",
     "list_runs",
     "loads_value",
     "now_text",
     "read_log",
     "read_log_from",
+    "recover_ended_run",
     "register_serializer",
+    "remove_tree",
     "request_cancel",
     "size_text",
     "step_run_id",
+    "take_over",
+    "temporary_prefix",
     "to_json",
     "to_text",
 ]

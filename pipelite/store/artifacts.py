@@ -14,6 +14,7 @@ from pipelite.fingerprint.digests import digest
 from pipelite.fingerprint.files import digest_file, digest_folder
 from pipelite.fingerprint.modules import qualified_name
 from pipelite.records import ArtifactRef
+from pipelite.store import disk
 from pipelite.store.containers import load_pickle, save_pickle
 from pipelite.store.npy import load_array, save_array
 from pipelite.store.parts import PARTS, load_parts
@@ -48,9 +49,11 @@ class ArtifactStore:
     temporary name first.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, prefix: Callable[[], str] = str) -> None:
+        """Use the artifacts of a workspace; `prefix` gives what names of those on their way to theirs begin with."""
         self._artifacts = Path(root) / "artifacts"
         self._temporary = Path(root) / "tmp"
+        self._prefix = prefix
 
     def put(
         self, value: Any, *, output: str, step: str, identify: Identify, scratch: Path | None = None
@@ -70,9 +73,15 @@ class ArtifactStore:
         ------
         SerializationError
             If the value cannot be stored; nothing is left behind.
-        OSError
-            If the disk cannot take it.
+        StorageError
+            If the disk cannot take it; nothing is left behind.
         """
+        try:
+            return self._put(value, output=output, step=step, identify=identify, scratch=scratch)
+        except OSError as exc:
+            disk.tell(exc)
+
+    def _put(self, value: Any, *, output: str, step: str, identify: Identify, scratch: Path | None) -> ArtifactRef:
         with contextlib.suppress(UnhashableError):
             for kind, encode in (("json", encode_plain), ("scalar", encode_scalar)):
                 text = encode(value)
@@ -196,6 +205,8 @@ class ArtifactStore:
                     identity = _identity(value, identify)
                 content = digest_file(path)
             except (Exception, Stuck) as exc:
+                if isinstance(exc, OSError) and exc.errno in disk.REASONS:
+                    raise
                 raise explain(value, exc, step=step, output=output) from exc
             set_read_only(path)
             return self._install(
@@ -282,8 +293,8 @@ class ArtifactStore:
     @contextlib.contextmanager
     def _temporary_path(self) -> Iterator[Path]:
         """A new name on the file system of the artifacts; what is there at the end of the block is removed."""
-        self._temporary.mkdir(parents=True, exist_ok=True)
-        path = self._temporary / f"{os.getpid()}-{os.urandom(8).hex()}"
+        disk.make_folder(self._temporary)
+        path = self._temporary / f"{self._prefix()}{os.getpid()}-{os.urandom(8).hex()}"
         try:
             yield path
         finally:
@@ -323,10 +334,10 @@ def _inline_ref(value: Any, kind: str, text: str, identity: str) -> ArtifactRef:
 def _rename_into_place(temporary: Path, target: Path) -> None:
     try:
         try:
-            os.replace(temporary, target)
+            disk.replace(temporary, target)
         except FileNotFoundError:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(temporary, target)
+            disk.make_folder(target.parent)
+            disk.replace(temporary, target)
     except OSError:
         # Another process put the same folder there just now.
         if not target.is_dir():

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelite.errors import WorkspaceBusyError, WorkspaceError
+from pipelite.store.disk import explain_database
 from pipelite.store.locks import FileLock, lock_holders
 from pipelite.store.migrations import create, migrate, version_of
 from pipelite.store.schema import CURRENT, Schema
@@ -24,8 +25,6 @@ CHECKPOINT_BYTES = 16 * 1024 * 1024
 
 #: Result codes of SQLite to what a user is told, by their beginning.
 _REASONS = {
-    "SQLITE_FULL": "the disk is full; free some space and start again: what was stored before is safe",
-    "SQLITE_IOERR": "reading or writing it failed ({name}): the disk may be full or damaged",
     "SQLITE_READONLY": "it cannot be written; check the permissions of the folder, or point PIPELITE_WORKSPACE at another",
     "SQLITE_PERM": "it cannot be accessed; check the permissions of the folder, or point PIPELITE_WORKSPACE at another",
     "SQLITE_CANTOPEN": "it cannot be opened; check the permissions of the folder, or point PIPELITE_WORKSPACE at another",
@@ -41,9 +40,11 @@ def explain(exc: sqlite3.Error, path: Path) -> WorkspaceError | None:
         return WorkspaceBusyError(
             f"{path} is being written by another process{_named(path)}; try again when it is done"
         )
+    if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
+        return explain_database(path, name)
     for code, reason in _REASONS.items():
         if name.startswith(code):
-            return WorkspaceError(f"the database {path} cannot be used: {reason.format(name=name)}")
+            return WorkspaceError(f"the database {path} cannot be used: {reason}")
     return None
 
 

@@ -18,7 +18,7 @@ from pipelite.errors import WorkspaceError
 from pipelite.records import ArtifactRef
 from pipelite.store.dead_runs import close_dead_runs, find_dead_runs
 from pipelite.store.migrations import version_of
-from pipelite.store.owners import iter_dead_locks
+from pipelite.store.owners import clear_after, is_alive, iter_dead_locks
 from pipelite.store.paths import remove_tree
 from pipelite.store.sizes import size_text
 from pipelite.store.workspace import AREAS, DATABASE, Store
@@ -99,11 +99,13 @@ def repair(store: Store, *, deep: bool = False) -> list[str]:
     closed = close_dead_runs(store)
     if closed:
         done.append(f"runs marked as interrupted: {', '.join(closed)}")
-    stale = [*_stale_files(store), *iter_dead_locks(store.path)]
+    stale, gone = _stale_files(store), list(iter_dead_locks(store.path))
     for path in stale:
         remove_tree(path)
-    if stale:
-        done.append(f"{len(stale)} stale files removed")
+    for path in gone:
+        clear_after(store.path, path.stem)
+    if stale or gone:
+        done.append(f"{len(stale) + len(gone)} stale files removed")
     return done
 
 
@@ -248,7 +250,12 @@ def _size_of(folder: Path) -> int:
 
 def _stale_files(store: Store) -> list[Path]:
     oldest = time.time() - STALE_S
-    return [path for path in sorted((store.path / "tmp").iterdir()) if path.lstat().st_mtime < oldest]
+    # The scratch folder of a step that runs for hours is not stale: its owner lives.
+    return [
+        path
+        for path in sorted((store.path / "tmp").iterdir())
+        if path.lstat().st_mtime < oldest and not is_alive(store.path, path.name.partition("-")[0])
+    ]
 
 
 def _forget(store: Store, damaged: Iterable[ArtifactRef]) -> int:

@@ -46,6 +46,11 @@ class FileLock:
                     return False
                 time.sleep(_RETRY_S)
 
+    def rename(self, path: Path) -> None:
+        """Give the file another name, lock and all."""
+        os.rename(self.path, path)
+        self.path = path
+
     def release(self) -> None:
         if self._file is not None:
             os.close(self._file)

@@ -86,6 +86,7 @@ CREATE TABLE runs (
     ended_at TEXT,
     duration_s REAL,
     owner TEXT,
+    spools TEXT NOT NULL DEFAULT '{}',
     cancel_requested INTEGER NOT NULL DEFAULT 0,
     rerun_of TEXT REFERENCES runs(id) ON DELETE SET NULL,
     host TEXT NOT NULL,

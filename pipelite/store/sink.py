@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import threading
 from pathlib import Path
@@ -10,6 +9,9 @@ from types import TracebackType
 from typing import Any
 
 from blake3 import blake3
+
+from pipelite.errors import StorageError
+from pipelite.store import disk
 
 #: Buffers from this size on are hashed on a thread of their own while they are written.
 PARALLEL_BYTES = 1 << 20
@@ -21,15 +23,12 @@ CHUNK_BYTES = 8 << 20
 COLLECT_BYTES = 1 << 16
 
 
-#: What a file system answers that cannot reserve space.
-_NO_RESERVING = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENODEV, errno.ENOSYS})
-
-
 class HashingFile:
     """Writes a new file and hashes it on the way: what is stored is what was hashed, and it is read by nobody twice."""
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
+        self._path = path
+        self._descriptor = disk.open_file(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)
         self._hasher = blake3()
         self._collected = bytearray()
         #: Bytes that were given to `write`.
@@ -38,7 +37,7 @@ class HashingFile:
         self.written_bytes = 0
         self._offset = 0
         #: What the system answered to a write that failed, to tell it from errors of the value itself.
-        self.error: OSError | None = None
+        self.error: StorageError | OSError | None = None
 
     def write(self, data: Any) -> int:
         """Append bytes or any contiguous buffer."""
@@ -112,17 +111,16 @@ class HashingFile:
     def _reserve(self, size: int) -> None:
         """Claim the space first: blocks in one go take a third of the time, and a full disk is known at once."""
         try:
-            os.posix_fallocate(self._descriptor, self._offset, size)
-        except (AttributeError, OSError) as exc:
-            if isinstance(exc, OSError) and exc.errno not in _NO_RESERVING:
-                self.error = exc
-                raise
+            disk.reserve(self._descriptor, self._offset, size, self._path)
+        except (StorageError, OSError) as exc:
+            self.error = exc
+            raise
 
     def _write_all(self, view: memoryview) -> None:
         while view:
             try:
-                count = os.write(self._descriptor, view[:CHUNK_BYTES])
-            except OSError as exc:
+                count = disk.write(self._descriptor, view[:CHUNK_BYTES], self._path)
+            except (StorageError, OSError) as exc:
                 self.error = exc
                 raise
             self._offset += count

@@ -27,5 +27,14 @@ UPSERT_RESULT = _upsert("results", RESULT_COLUMNS, by=("key", "reads_digest"))
 UPSERT_ARTIFACT = _upsert("artifacts", ARTIFACT_COLUMNS, by=("digest", "kind"), also=", removal_marked_at = NULL")
 
 INSERT_GROWTH = _insert("growth", GROWTH_COLUMNS)
+#: A step that was started before its owner died: it takes the place of a row that says no more than that.
+INSERT_RECOVERED = (
+    _insert("step_runs", STEP_RUN_COLUMNS)
+    + " ON CONFLICT (id) DO UPDATE SET status = excluded.status, attempts = max(attempts, excluded.attempts), "
+    "started_at = coalesce(excluded.started_at, started_at), ended_at = excluded.ended_at, "
+    "log_start = iif(excluded.log_file IS NULL, log_start, excluded.log_start), "
+    "log_end = iif(excluded.log_file IS NULL, log_end, excluded.log_end), "
+    "log_file = coalesce(excluded.log_file, log_file) WHERE status IN ('pending', 'running', 'interrupted')"
+)
 
 INSERT_METRIC = _insert("metrics", METRIC_COLUMNS)

@@ -10,13 +10,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
-from pipelite.errors import WorkspaceError
+from pipelite.errors import StorageError, WorkspaceError
 from pipelite.records import StoredResult
 from pipelite.store.artifacts import ArtifactStore
 from pipelite.store.database import Database
+from pipelite.store.disk import hold_reserve, use_reserve
 from pipelite.store.filesystems import find_network_file_system
 from pipelite.store.identities import ItemIdentities, StoredFileCache
-from pipelite.store.owners import OwnerLock
+from pipelite.store.owners import OwnerLock, temporary_prefix
 from pipelite.store.results import find_results
 from pipelite.store.schema import CURRENT, Schema
 
@@ -52,7 +53,7 @@ class Store:
     def __init__(self, path: Path, database: Database) -> None:
         self.path = path
         self.database = database
-        self.artifacts = ArtifactStore(path)
+        self.artifacts = ArtifactStore(path, prefix=lambda: temporary_prefix(self.owner.name))
         self.file_cache = StoredFileCache(database)
         self._items = ItemIdentities(database)
         self._owner: OwnerLock | None = None
@@ -78,7 +79,15 @@ class Store:
             )
         _refuse_network(folder)
         _make_folders(folder)
-        return cls(folder, Database(database, schema=schema))
+        try:
+            store = cls(folder, Database(database, schema=schema))
+        except StorageError:
+            # Also to read it takes some space, for what the processes that have it open share.
+            if not use_reserve(folder):
+                raise
+            return cls(folder, Database(database, schema=schema))
+        hold_reserve(folder)
+        return store
 
     @property
     def owner(self) -> OwnerLock:

@@ -17,6 +17,7 @@ from pipelite.records import CodeFingerprint, RunRecord, Status
 from pipelite.store.rows import run_from_row, to_json, to_text
 from pipelite.store.schema import OPEN_RUNS
 from pipelite.store.statements import INSERT_GROWTH, INSERT_METRIC, UPSERT_ARTIFACT, UPSERT_RESULT, UPSERT_STEP_RUN
+from pipelite.store.takeover import set_aside
 from pipelite.store.workspace import Store
 
 Row = tuple[Any, ...]
@@ -135,6 +136,8 @@ class RunWriter:
         outputs: Mapping[str, Any] | None = None,
         tags: Mapping[str, str] | None = None,
         run_sources: Mapping[str, str] | None = None,
+        spools: Mapping[str, int] | None = None,
+        replaced: Iterable[int] = (),
         started_at: datetime | None = None,
         ended_at: datetime | None = None,
         duration_s: float | None = None,
@@ -149,6 +152,10 @@ class RunWriter:
             artifacts take the place of rows with the same key.
         sources : mapping, optional
             Digest to text of own source files; those that are stored already are left as they are.
+        replaced : iterable of int
+            Ids of done step runs that others among `step_runs` are to take the place of; they are kept elsewhere.
+        spools : mapping, optional
+            Spool file to the bytes of it that are stored with this.
         status, error, outputs, tags, run_sources, started_at, ended_at, duration_s, n_steps : optional
             Of the run itself; None leaves it as it is.
 
@@ -163,6 +170,7 @@ class RunWriter:
             "outputs": None if outputs is None else to_json(dict(outputs)),
             "tags": None if tags is None else to_json(dict(tags)),
             "sources": None if run_sources is None else to_json(dict(run_sources)),
+            "spools": None if spools is None else to_json(dict(spools)),
             "started_at": to_text(started_at),
             "ended_at": to_text(ended_at),
             "duration_s": duration_s,
@@ -170,6 +178,8 @@ class RunWriter:
         with self._store.database.write() as connection:
             self._check_ownership(connection)
             _add_code(connection, codes, sources or {})
+            if replaced:
+                set_aside(connection, replaced)
             connection.executemany(UPSERT_STEP_RUN, step_runs)
             # In the order of the table: keys are random, and neighbours then go to the same page while it is at hand.
             connection.executemany(UPSERT_RESULT, sorted(results))

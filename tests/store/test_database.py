@@ -149,7 +149,10 @@ def test_a_full_disk_is_named_and_leaves_the_database_whole(store):
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     connection.execute(f"PRAGMA max_page_count = {pages + 2}")
 
-    with pytest.raises(WorkspaceError, match="the disk is full; free some space"), store.database.write() as writing:
+    with (
+        pytest.raises(WorkspaceError, match=r"the disk is full: the database .* free some space"),
+        store.database.write() as writing,
+    ):
         writing.execute("INSERT INTO settings VALUES ('big', ?)", ("x" * 100_000,))
 
     connection.execute("PRAGMA max_page_count = 1000000")
@@ -166,7 +169,7 @@ def test_a_mistake_in_a_statement_is_not_blamed_on_the_workspace(store):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("SQLITE_IOERR_WRITE", "reading or writing it failed"),
+        ("SQLITE_IOERR_WRITE", "the disk reports an input/output error: the database"),
         ("SQLITE_READONLY_DIRECTORY", "cannot be written; check the permissions"),
         ("SQLITE_CANTOPEN", "cannot be opened; check the permissions"),
         ("SQLITE_CORRUPT_INDEX", "is damaged; run `pipelite doctor`"),

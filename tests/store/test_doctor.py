@@ -186,13 +186,13 @@ def test_a_run_whose_process_was_killed_is_found_and_marked(store):
 
 def test_old_locks_of_owners_that_are_gone_are_removed_and_of_living_ones_are_not(store):
     living = store.path / "owners" / f"{store.owner.name}.lock"
-    gone, young = (store.path / "owners" / f"{name}.lock" for name in ("gone", "young"))
-    gone.write_text("{}")
-    young.write_text("{}")
-    for path in (gone, living):
+    gone, old, young = (store.path / "owners" / name for name in ("gone.lock", "old.new", "young.new"))
+    for path in (gone, old, young):
+        path.write_text("{}")
+    for path in (old, living):
         os.utime(path, (time.time() - 600, time.time() - 600))
 
-    assert repair(store) == ["1 stale files removed"]
+    assert repair(store) == ["2 stale files removed"]
 
     assert set((store.path / "owners").iterdir()) == {living, young}
 

@@ -15,6 +15,7 @@ from pipelite.store import (
     RESULT_COLUMNS,
     STEP_RUN_COLUMNS,
     OwnerLock,
+    Recovered,
     RunWriter,
     Store,
     close_dead_runs,
@@ -573,7 +574,7 @@ class TestOwners:
         other_owner.wait()
         logged = (step_run_id(run.number, 1), "accuracy", "scalar", None, "0.5", now_text())
 
-        assert close_dead_runs(store, recover_metrics=lambda run_id: [logged]) == [run.id]
+        assert close_dead_runs(store, recover=lambda run: Recovered(metrics=(logged,))) == [run.id]
         assert get_run(store, run.id).status is Status.INTERRUPTED
         assert "ended before the run did" in get_run(store, run.id).error
         assert [step_run.status for step_run in get_step_runs(store, run.id)] == ["completed", "interrupted", "pending"]
@@ -589,6 +590,19 @@ class TestOwners:
         with pytest.raises(OwnershipLost):
             writer.commit(status=Status.COMPLETED)
         assert get_run(store, run.id).status is Status.INTERRUPTED
+
+    def test_one_whose_owner_left_word_of_a_failure_is_failed(self, store):
+        owner = OwnerLock(store.path)
+        run = create_run(store, pipeline="train", owner=owner.name)
+        owner.note_failure(run.id, "the disk is full: " + "x" * 10_000)
+        owner._lock.release()
+
+        assert close_dead_runs(store) == [run.id]
+
+        closed = get_run(store, run.id)
+        assert closed.status is Status.FAILED
+        assert closed.error.startswith("the disk is full: ")
+        assert not (store.path / "owners" / f"{owner.name}.lock").exists()
 
     def test_a_queued_run_without_an_owner_is_not_dead(self, store):
         run = create_run(store, pipeline="train", owner=None, status=Status.QUEUED)

@@ -1,0 +1,134 @@
+"""A run goes on under a new owner, and keeps what was done under the earlier one."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import attrs
+
+from pipelite.errors import NotFoundError, ResumeError
+from pipelite.records import RunRecord, Status
+from pipelite.store.rows import run_from_row
+from pipelite.store.schema import STEP_RUNS_PER_RUN
+from pipelite.store.workspace import Store
+
+#: States that `take_over` leads out of.
+RESUMABLE = frozenset({Status.INTERRUPTED, Status.FAILED, Status.CANCELED})
+
+#: Step runs that are done, and stay so.
+_DONE = "status IN ('completed', 'reused')"
+
+_REPLACED = "the run was resumed with other code or inputs, and computed this step again"
+
+
+class EarlierStepRun(NamedTuple):
+    """What a run that is continued holds of one step."""
+
+    name: str
+    key: str | None
+    status: str
+    #: As the store keeps them; None of a step that is not done.
+    outputs: str | None
+    form: str
+    attempts: int
+
+
+def check_resumable(record: RunRecord) -> None:
+    """Make sure that a run has ended in a way from which it can go on.
+
+    Raises
+    ------
+    ResumeError
+        If it is running, waits to be run, or is complete.
+    """
+    if record.status in RESUMABLE:
+        return
+    if record.status is Status.COMPLETED:
+        raise ResumeError(
+            f"run {record.id} is completed: there is nothing left to do; `pipelite runs rerun {record.id}` runs it again",
+            run_id=record.id,
+        )
+    raise ResumeError(
+        f"run {record.id} is {record.status.value}, so it cannot be resumed; `pipelite runs wait {record.id}` waits for "
+        "its end",
+        run_id=record.id,
+    )
+
+
+def take_over(store: Store, run_id: str, owner: str) -> RunRecord:
+    """Make `owner` the owner of a run that has ended early; returns it as it was before.
+
+    Of several who try at the same time exactly one gets it.
+
+    Raises
+    ------
+    ResumeError
+        If the run is not one that can be resumed, or not any more.
+    """
+    with store.database.write() as connection:
+        row = connection.execute("SELECT * FROM runs WHERE id = ?", (run_id,)).fetchone()
+        if row is None:
+            raise NotFoundError(f"there is no run {run_id!r}; `pipelite runs list` shows what there is")
+        record = run_from_row(row)
+        check_resumable(record)
+        connection.execute(
+            "UPDATE runs SET status = 'running', owner = ?, spools = '{}', cancel_requested = 0, error = NULL, "
+            "ended_at = NULL, duration_s = NULL WHERE id = ?",
+            (owner, run_id),
+        )
+        first = record.number * STEP_RUNS_PER_RUN
+        connection.execute(
+            "UPDATE step_runs SET status = 'pending', ended_at = NULL, duration_s = NULL, error = NULL "
+            f"WHERE id BETWEEN ? AND ? AND NOT ({_DONE})",
+            (first, first + STEP_RUNS_PER_RUN - 1),
+        )
+    return attrs.evolve(record, status=Status.RUNNING, owner=owner, error=None)
+
+
+def get_earlier_step_runs(store: Store, number: int) -> dict[int, EarlierStepRun]:
+    """Return what a run holds of its steps, by their position."""
+    first = number * STEP_RUNS_PER_RUN
+    rows = store.database.read(
+        "SELECT step_runs.position, step_runs.name, step_runs.key, step_runs.status, "
+        "coalesce(origin.outputs, step_runs.outputs), coalesce(origin.form, step_runs.form), step_runs.attempts "
+        "FROM step_runs LEFT JOIN step_runs AS origin ON origin.id = step_runs.computed_by "
+        "WHERE step_runs.id BETWEEN ? AND ?",
+        (first, first + STEP_RUNS_PER_RUN - 1),
+    )
+    return {row[0]: EarlierStepRun(*row[1:]) for row in rows}
+
+
+def set_aside(connection: sqlite3.Connection, step_run_ids: Iterable[int]) -> None:
+    """Move done step runs out of the way of ones that take their place in the graph.
+
+    Others may have reused them, and results refer to them: what they computed, logged and printed has to stay as it is.
+    They get positions from the end, and a name that says which they were.
+    """
+    # Rows that refer to them follow by hand; they are looked at when the transaction ends.
+    connection.execute("PRAGMA defer_foreign_keys = ON")
+    for old in step_run_ids:
+        row = connection.execute(f"SELECT id FROM step_runs WHERE id = ? AND {_DONE}", (old,)).fetchone()
+        if row is None:
+            continue
+        new = _free_from_end(connection, old // STEP_RUNS_PER_RUN)
+        connection.execute(
+            "UPDATE step_runs SET id = :new, position = :new % :all, name = name || '~' || (:all - :new % :all), "
+            "reason = :reason WHERE id = :old",
+            {"new": new, "old": old, "all": STEP_RUNS_PER_RUN, "reason": _REPLACED},
+        )
+        for table, column in (("step_runs", "computed_by"), ("results", "step_run_id"), ("metrics", "step_run_id")):
+            connection.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (new, old))
+
+
+def _free_from_end(connection: sqlite3.Connection, number: int) -> int:
+    last = (number + 1) * STEP_RUNS_PER_RUN - 1
+    lowest = last + 1
+    for (taken,) in connection.execute(
+        "SELECT id FROM step_runs WHERE id BETWEEN ? AND ? ORDER BY id DESC", (number * STEP_RUNS_PER_RUN, last)
+    ):
+        if taken != lowest - 1:
+            break
+        lowest = taken
+    return lowest - 1

@@ -1,0 +1,238 @@
+"""R3: full disks and I/O errors, at every place that writes."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import disk_graph
+import faults
+import pytest
+
+from pipelite import Workspace
+from pipelite.api.starting import resume_run
+from pipelite.errors import StepFailed, StorageError
+from pipelite.execute import recover_dead_runs
+from pipelite.records import ArtifactRef
+from pipelite.store import Store, get_run, get_step_runs, list_runs
+
+REASONS = {
+    "ENOSPC": "the disk is full",
+    "EIO": "the disk reports an input/output error",
+    "EROFS": "the file system is read-only",
+    "EMFILE": "too many files open",
+}
+
+
+def check_whole(store: Store) -> None:
+    """The database and all artifacts are as they should be, and nothing half-written is left."""
+    recover_dead_runs(store)
+    assert [row[0] for row in store.database.read("PRAGMA integrity_check")] == ["ok"]
+    assert store.database.read("PRAGMA foreign_key_check") == []
+    for row in store.database.read(
+        "SELECT digest, kind, path, size_bytes, mtime_ns, file_digest, type_name FROM artifacts"
+    ):
+        assert store.artifacts.verify(ArtifactRef(**dict(row)))
+    assert [path.name for path in (store.path / "tmp").iterdir()] == []
+    assert [path.name for path in (store.path / "spool").iterdir()] == []
+
+
+def check_complete(run, number: int) -> None:
+    """A run that says that it completed has everything."""
+    assert run.status == "completed"
+    assert run.outputs["total"] == 8000 * number + 500 * len(f"one {number}")
+    assert run.metrics["number"] == number
+    assert run.tags["number"] == str(number)
+    assert run.steps["array"].logs == f"array {number}\n"
+
+
+@pytest.mark.parametrize("kind", [*(f"os {name}" for name in faults.OS_CALLS), "sql"])
+def test_a_write_that_fails_fails_the_run_with_the_reason_and_it_can_be_resumed(kind, workspace, size, figures):
+    reasons = list(REASONS) if kind != "sql" else ["ENOSPC", "EIO"]
+    numbers = itertools.count(1)
+    disk_graph.flow.run(number=next(numbers))
+    store = Workspace().store
+    failed = clean = 0
+
+    for nth in itertools.count(1):
+        struck = False
+        for reason in reasons if size == "full" else [reasons[nth % len(reasons)]]:
+            number, has_failed = next(numbers), False
+            known = {run.id for run in list_runs(store, limit=None)}
+            with faults.fault(f"{kind} {nth} {reason} {number}"):
+                try:
+                    run = disk_graph.flow.run(number=number)
+                except (StepFailed, StorageError) as exc:
+                    struck = has_failed = True
+                    assert REASONS[reason] in str(exc)
+                    made = [run for run in list_runs(store, limit=None) if run.id not in known]
+                    run = Workspace().run(made[0].id) if made else None
+            if run is not None and has_failed:
+                failed += 1
+                assert run.status == "failed"
+                assert REASONS[reason] in run.error
+                run = resume_run(disk_graph.flow, {"number": number}, run.record).wait(30)
+            if run is not None:
+                check_complete(run, number)
+        clean = 0 if struck else clean + 1
+        # Some calls may fail without harm.
+        if clean == 5:
+            break
+
+    check_whole(store)
+    assert failed > 0
+    figures["failed and resumed"] = failed
+    figures["calls tried"] = nth
+
+
+SPREADS = """
+import time
+import numpy as np
+from pipelite import current_run, pipeline, step
+
+@step
+def produce(number):
+    current_run().log("number", number)
+    print("number", number)
+    time.sleep(0.03)
+    return np.full(2000, number)
+
+@step
+def add(parts):
+    return int(sum(part[0] for part in parts))
+
+@pipeline
+def spread(first: int):
+    return {"sum": add([produce(number) for number in range(first, first + 40)])}
+"""
+
+
+def can_mount() -> bool:
+    """Whether a small file system of our own can be made here."""
+    folder = Path(tempfile.mkdtemp())
+    try:
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True, check=False
+        )
+    except FileNotFoundError:
+        return False
+    else:
+        if done.returncode == 0:
+            subprocess.run(["umount", folder], check=True)
+        return done.returncode == 0
+    finally:
+        folder.rmdir()
+
+
+@pytest.fixture
+def small_disk(workspace, monkeypatch) -> Iterator[Path]:
+    """A workspace on a disk of its own."""
+    folder = workspace.parent / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", folder], check=True)
+    monkeypatch.setenv("PIPELITE_WORKSPACE", str(folder / "workspace"))
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """Take all the space that there is; gives the file that has it."""
+    path = folder / "filler"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
+    for size in (1 << 20, 1 << 12):
+        with contextlib.suppress(OSError):
+            while True:
+                os.write(descriptor, bytes(size))
+    os.close(descriptor)
+    return path
+
+
+def pipelite(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pipelite", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def spread_under_pressure(flow: Path, first: int, folder: Path, delay_s: float) -> tuple[float, str]:
+    """Run while the disk fills up; gives the seconds from then to the end of the run, and what it said."""
+    command = [sys.executable, "-m", "pipelite", "run", f"{flow}:spread", "-p", f"first={first}"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    time.sleep(delay_s)
+    filler = fill(folder)
+    began = time.monotonic()
+    _, errors = process.communicate(timeout=60)
+    took_s = time.monotonic() - began
+    # Looking is possible all the same.
+    assert pipelite("runs", "list").returncode == 0
+    filler.unlink()
+    return took_s, errors
+
+
+def check_spread(flow: Path, first: int, folder: Path, delay_s: float) -> tuple[float, bool]:
+    """One full disk; gives how long the run took to fail, and whether it did."""
+    took_s, errors = spread_under_pressure(flow, first, folder, delay_s)
+    with Store.open() as store:
+        # What the database did not take even then, it takes now.
+        recover_dead_runs(store)
+        run = get_run(store)
+        has_run = get_step_runs(store, run.id) if run.status == "failed" else []
+    if run.parameters["first"] != first:
+        # It was full before there was a run.
+        assert "the disk is full" in errors
+        return took_s, True
+    if run.status == "completed":
+        return took_s, False
+    assert run.status == "failed", (run.status, errors)
+    assert "the disk is full" in run.error or "No space left on device" in run.error
+    done = {step.name: step.started_at for step in has_run if step.status == "completed"}
+    resumed = pipelite("runs", "resume", run.id)
+    assert resumed.returncode == 0, resumed.stderr
+    with Store.open() as store:
+        steps = {step.name: step for step in get_step_runs(store, run.id)}
+        assert {name: steps[name].started_at for name in done} == done
+        assert store.artifacts.load(steps["add"].outputs["result"]) == sum(range(first, first + 40))
+    return took_s, True
+
+
+if can_mount():  # It takes a right that not every machine gives; the next test needs none.
+
+    def test_a_full_disk_fails_the_run_and_once_there_is_space_it_goes_on(small_disk, workspace, size, seed, figures):
+        draw = random.Random(seed)
+        flow = workspace.parent / "flow.py"
+        flow.write_text(SPREADS)
+        pipelite("run", f"{flow}:spread", "-p", "first=0")
+        n_fills = {"small": 2, "full": 60}[size]
+
+        looks = [
+            check_spread(flow, 100 * number, small_disk, draw.uniform(0.3, 1.2)) for number in range(1, n_fills + 1)
+        ]
+
+        with Store.open() as store:
+            check_whole(store)
+        assert max(took_s for took_s, _ in looks) <= 5.0
+        figures["disks filled"] = n_fills
+        figures["runs that failed and were resumed"] = sum(failed for _, failed in looks)
+        figures["longest until the end"] = f"{max(took_s for took_s, _ in looks):.1f} s"
+
+
+def test_a_file_that_may_not_grow_fails_the_run_and_leaves_everything_whole(workspace):
+    flow = workspace.parent / "flow.py"
+    flow.write_text(SPREADS.replace("2000", "200_000"))
+    limit = "import resource, signal; resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, -1))"
+    run = f"import sys; from pipelite.cli import main; sys.argv = ['pipelite', 'run', {str(flow)!r}, '-p', 'first=7']; main()"
+
+    done = subprocess.run([sys.executable, "-c", f"{limit}; {run}"], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert "larger than this process may write" in done.stderr
+    with Store.open() as store:
+        assert "larger than this process may write" in get_run(store).error
+        check_whole(store)
+    assert pipelite("runs", "resume").returncode == 0
