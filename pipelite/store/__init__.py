@@ -6,7 +6,9 @@ Comes in: records of runs as rows, values of steps. Goes out: what is stored und
 from __future__ import annotations
 
 from pipelite.store.artifacts import ArtifactStore
+from pipelite.store.claims import NONE_REFUSED, Refusals, Wish, find_claims, get_version
 from pipelite.store.dead_runs import close_dead_runs, find_dead_runs
+from pipelite.store.locks import FileLock
 from pipelite.store.logs import LOG_CAP_BYTES, read_log, read_log_from
 from pipelite.store.owners import OwnerLock, is_alive
 from pipelite.store.pickles import dumps_value, loads_value
@@ -45,19 +47,24 @@ __all__ = [
     "ARTIFACT_COLUMNS",
     "LOG_CAP_BYTES",
     "METRIC_COLUMNS",
+    "NONE_REFUSED",
     "RESULT_COLUMNS",
     "STEP_RUNS_PER_RUN",
     "STEP_RUN_COLUMNS",
     "ArtifactStore",
+    "FileLock",
     "OwnerLock",
+    "Refusals",
     "RunWriter",
     "Store",
+    "Wish",
     "close_dead_runs",
     "create_run",
     "decode_outputs",
     "dumps_value",
     "encode_outputs",
     "encode_reads",
+    "find_claims",
     "find_dead_runs",
     "find_known",
     "find_workspace",
@@ -73,6 +80,7 @@ __all__ = [
     "get_step_run",
     "get_step_run_by_id",
     "get_step_runs",
+    "get_version",
     "is_alive",
     "is_cancel_requested",
     "list_runs",

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from pipelite.store.claims import remove_void_claims
 from pipelite.store.owners import is_alive, owner_path
 from pipelite.store.rows import now_text
 from pipelite.store.schema import OPEN_RUNS, STEP_RUNS_PER_RUN
@@ -40,6 +41,7 @@ def close_dead_runs(
     logged = {run["id"]: list(recover_metrics(run["id"])) if recover_metrics else [] for run in dead}
     with store.database.write() as connection:
         closed = [run["id"] for run in dead if _close(connection, run, logged[run["id"]])]
+        remove_void_claims(connection)
     for owner in {run["owner"] for run in dead}:
         owner_path(store.path, owner).unlink(missing_ok=True)
     return closed
