@@ -96,6 +96,18 @@ class StoredResult:
 
 
 @attrs.frozen(kw_only=True)
+class Claim:
+    """Who is at work on what a key stands for."""
+
+    key: str
+    #: Run and name of the owner's lock; None where the run has ended without giving it back.
+    run_id: str | None
+    owner: str | None
+    #: Name of the step in that run.
+    step: str
+
+
+@attrs.frozen(kw_only=True)
 class Failure:
     """An exception as it travels: text always, the exception itself where it can be pickled."""
 

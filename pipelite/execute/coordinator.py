@@ -33,11 +33,22 @@ from pipelite.execute.messages import Outcome, Returned
 from pipelite.execute.recording import Recorder
 from pipelite.execute.resuming import Resumption
 from pipelite.execute.sending import Sender, make_setup
+from pipelite.execute.shared_slots import share_slots
 from pipelite.execute.slots import LocalTarget
 from pipelite.execute.state import NodeRun, connect, is_transparent
+from pipelite.execute.waiting import SingleFlight
 from pipelite.plan import Planner
-from pipelite.records import FINAL, CodeFingerprint, Failure, RunRecord, Status, StoredResult
-from pipelite.store import STEP_RUNS_PER_RUN, EarlierStepRun, RunWriter, Store, decode_outputs, get_logged, now_text
+from pipelite.records import FINAL, Claim, CodeFingerprint, Failure, RunRecord, Status, StoredResult
+from pipelite.store import (
+    NONE_REFUSED,
+    STEP_RUNS_PER_RUN,
+    EarlierStepRun,
+    RunWriter,
+    Store,
+    decode_outputs,
+    get_logged,
+    now_text,
+)
 from pipelite.store.disk import explain, hold_reserve, use_reserve
 
 #: Seconds between two looks at what runs: for marks, spools, logs, timeouts.
@@ -136,12 +147,17 @@ class Coordinator:
         self._target = target
         self._recorder = Recorder(writer, spool_folder, hear=self._growth.hear_logged)
         self._recorder.start_tags(record.tags)
+        self._flight = SingleFlight(self._store, writer, self._recorder)
+        self._planner.find_claims = self._flight.find_others
         self._sender = Sender(self._store, self._planner)
         self._grown = GrownOutputs(self._store, self._planner)
         setup = make_setup(self._store, record.id, record.pipeline, self._working_directory)
         self._log_folder = self._store.path / "logs"
-        self._dispatcher = Dispatcher(target, self._sender, setup, spool_folder / record.id, self._hear_return)
-        ticket = target.call_when_free(lambda: self._events.put(lambda: None))
+        shared = share_slots(self._store.path, target.size, self._wake)
+        self._dispatcher = Dispatcher(
+            target, self._sender, setup, spool_folder / record.id, self._hear_return, self._claim, shared
+        )
+        ticket = target.call_when_free(self._wake)
         self._first: dict[str, Any] = {"codes": self.codes(), **first}
         try:
             self._loop()
@@ -153,6 +169,8 @@ class Coordinator:
             self._growth.close()
             target.forget(ticket)
             self._dispatcher.release_idle()
+            if shared is not None:
+                shared.close()
         status = self._ending or (Status.FAILED if self.failed is not None else Status.COMPLETED)
         try:
             self._recorder.read_all_spools(self.states)
@@ -164,6 +182,9 @@ class Coordinator:
             raise
         shutil.rmtree(spool_folder / record.id, ignore_errors=True)
         return status
+
+    def _wake(self) -> None:
+        self._events.put(lambda: None)
 
     def drain(self) -> None:
         """Start nothing more, let running steps finish, and end as canceled."""
@@ -205,15 +226,18 @@ class Coordinator:
 
     def _loop(self) -> None:
         while self._unfinished:
+            self._arrived.extend(self._flight.bring_back())
             self._settle()
             if self._ending is None:
                 self._bring_back_delayed()
                 if self._dispatcher.queue:
                     self._prepare()
                     self._dispatcher.dispatch()
-            elif not self._dispatcher.running_count():
-                self._skip_rest()
-                return
+            else:
+                self._dispatcher.queue.clear()
+                if not self._dispatcher.running_count():
+                    self._skip_rest()
+                    return
             self._dispatcher.release_idle()
             if self._unfinished:
                 self._wait()
@@ -242,6 +266,7 @@ class Coordinator:
 
     def _follow_decisions(self, states: list[NodeRun]) -> None:
         now = ""
+        unwritten = []
         for state in states:
             decision = state.decision
             assert decision is not None
@@ -250,8 +275,37 @@ class Coordinator:
             if decision.result is not None:
                 now = now or now_text()
                 self._reuse(state, decision.result, now)
+            elif state.key in self._recorder.unwritten and decision.is_shared:
+                unwritten.append(state)
             elif not self._follows_another(state):
-                self._dispatcher.queue.append(state)
+                if decision.waits_for is None:
+                    self._dispatcher.queue.append(state)
+                else:
+                    self._wait_for(state, decision.waits_for)
+        if unwritten:
+            self._commit()
+            self._arrived.extendleft(unwritten)
+
+    def _claim(self, batch: list[NodeRun]) -> list[NodeRun]:
+        """The steps of a batch that nobody else is at, claimed; the others wait, or take what was stored meanwhile."""
+        refusals = self._flight.claim(batch)
+        if refusals is NONE_REFUSED:
+            return batch
+        sent = []
+        for state in batch:
+            key = state.key or ""
+            if key in refusals.stored:
+                self._arrived.append(state)
+            elif key in refusals.held:
+                self._wait_for(state, refusals.held[key])
+            else:
+                sent.append(state)
+        return sent
+
+    def _wait_for(self, state: NodeRun, claim: Claim) -> None:
+        reason = self._flight.park(state, claim)
+        if self.progress.is_watched:
+            self.progress.events.append((state.node.name, state.status, 0.0, reason))
 
     def _was_done(self, state: NodeRun, resumption: Resumption) -> bool:
         """Whether this run had done a node before it was resumed; its record stays as it is."""
@@ -288,6 +342,7 @@ class Coordinator:
         timeout = POLL_S
         if self._delayed:
             timeout = min(timeout, max(0.0, self._delayed[0][0] - time.monotonic()))
+        timeout = self._flight.seconds_to_look(timeout)
         try:
             event = self._events.get_nowait()
         except queue.Empty:
@@ -356,6 +411,7 @@ class Coordinator:
     def _hand_back(self, state: NodeRun) -> None:
         """Put a step that was not started back to the front of the queue."""
         state.attempts -= 1
+        self._recorder.release_claim(state)
         if state.node.position in self._unwanted:
             self._drop(state, self._unwanted[state.node.position])
             return
@@ -363,6 +419,7 @@ class Coordinator:
 
     def _take_outcome(self, lease: Lease, state: NodeRun, outcome: Outcome, log_file: str | None) -> None:
         self.progress.running.pop(state.node.name, None)
+        self._recorder.release_claim(state)
         if log_file is not None and exceeds_cap(outcome.log_start, outcome.log_end):
             # A fast printer may be through before anybody looked.
             cap_log(self._log_folder / log_file, outcome.log_start or 0, outcome.log_end)
@@ -399,10 +456,16 @@ class Coordinator:
 
     def _reuse(self, state: NodeRun, result: StoredResult, now: str) -> None:
         state.status = Status.REUSED
+        # It may have been tried here before another run computed it.
+        state.attempts = 0
         if state.needs_outputs:
             state.outputs, state.form = decode_outputs(result.outputs), result.form
         self._recorder.add_reused(state, result.step_run_id, now)
         self._finish(state, 0.0, None)
+        if self._in_flight.get(result.key) is state:
+            del self._in_flight[result.key]
+            self._arrived.extend(state.followers or ())
+            state.followers = None
 
     def _serve_followers(self, state: NodeRun, *, reusable: bool, returned_none: bool) -> None:
         if state.key is not None and self._in_flight.get(state.key) is state:
@@ -528,6 +591,7 @@ class Coordinator:
             if state is not guilty:
                 self._hand_back(state)
         self.progress.running.pop(guilty.node.name, None)
+        self._recorder.release_claim(guilty)
         started_at = mark.started_at if mark is not None and guilty.node.position == at else None
         if why != "canceled" and self._retry(guilty, failure):
             return

@@ -13,9 +13,11 @@ from typing import Any
 
 from pipelite.execute.messages import Batch, Returned, RunSetup
 from pipelite.execute.sending import Sender
+from pipelite.execute.shared_slots import SharedSlots
 from pipelite.execute.slots import LocalTarget, Slot
 from pipelite.execute.spool import Mark, MarkFile
 from pipelite.execute.state import NodeRun
+from pipelite.store import FileLock
 
 #: A batch is made to last about this long, so that others of its steps are handed on in time.
 BATCH_S = 0.02
@@ -36,8 +38,13 @@ _durations: dict[str, float] = {}
 class Lease:
     """Slots held for the steps of one run: one that works, and those it needs the cores of."""
 
-    def __init__(self, slots: list[Slot], mark_folder: Path) -> None:
+    def __init__(self, slots: list[Slot], locks: list[FileLock], mark_folder: Path) -> None:
         self.slots = slots
+        #: What keeps other runs from using the slots meanwhile.
+        self.locks = locks
+        self.since = time.monotonic()
+        #: Whether another run is to have a slot of it as soon as it is idle.
+        self.is_to_yield = False
         self.batches: deque[list[NodeRun]] = deque()
         #: Why the worker was ended on purpose, by the position of the step it was at.
         self.doomed: dict[int, str] = {}
@@ -88,12 +95,16 @@ class Dispatcher:
         setup: RunSetup,
         mark_folder: Path,
         returned: Callable[[Lease, list[NodeRun], Future[bytes]], None],
+        claim: Callable[[list[NodeRun]], list[NodeRun]],
+        shared: SharedSlots | None,
     ) -> None:
         self._target = target
         self._sender = sender
         self._setup = setup
         self._mark_folder = mark_folder
         self._returned = returned
+        self._claim = claim
+        self._shared = shared
         self.leases: list[Lease] = []
         self.queue: deque[NodeRun] = deque()
 
@@ -105,14 +116,20 @@ class Dispatcher:
             lease = self._find_room(state, cpus)
             if lease is None:
                 return
-            self._send(lease, self._take_batch(cpus), cpus)
+            batch = self._claim(self._take_batch(cpus))
+            if batch:
+                self._send(lease, batch, cpus)
 
     def release_idle(self) -> None:
         """Give back the slots that have nothing to do."""
+        if self._shared is not None and not self.queue:
+            self._shared.rest()
         idle = [lease for lease in self.leases if not lease.batches]
         for lease in idle:
             self.leases.remove(lease)
             lease.close()
+            if self._shared is not None:
+                self._shared.release(lease.locks)
             self._target.release(lease.slots)
 
     def running_count(self) -> int:
@@ -120,24 +137,45 @@ class Dispatcher:
 
     def _find_room(self, state: NodeRun, cpus: int) -> Lease | None:
         for lease in self.leases:
-            if not lease.batches and len(lease.slots) == cpus:
+            if not lease.batches and len(lease.slots) == cpus and not self._must_yield(lease):
                 return lease
-        slots = self._target.acquire(cpus)
-        if slots is None:
+        found = self._acquire(cpus)
+        if found is None:
             # A lease of another size stands idle: its slots may be what is missing.
             if any(not lease.batches for lease in self.leases):
                 self.release_idle()
-                slots = self._target.acquire(cpus)
-        if slots is not None:
-            lease = Lease(slots, self._mark_folder)
-            self._refresh(lease.slot)
-            self.leases.append(lease)
-            return lease
+                found = self._acquire(cpus)
+        if found is not None:
+            self._refresh(found.slot)
+            self.leases.append(found)
+            return found
         if cpus == 1 and self._estimate(state) < TINY_S:
             for lease in self.leases:
-                if len(lease.batches) == 1 and len(lease.slots) == 1 and self._is_tiny(lease.batches[0]):
+                is_room = len(lease.batches) == 1 and len(lease.slots) == 1 and self._is_tiny(lease.batches[0])
+                if is_room and not self._must_yield(lease):
                     return lease
         return None
+
+    def _acquire(self, cpus: int) -> Lease | None:
+        """Take slots of this process, and keep other runs of the workspace from using as many."""
+        locks: list[FileLock] = []
+        if self._shared is not None:
+            taken = self._shared.acquire(cpus)
+            if taken is None:
+                return None
+            locks = taken
+        slots = self._target.acquire(cpus)
+        if slots is None:
+            if self._shared is not None:
+                self._shared.release(locks)
+            return None
+        return Lease(slots, locks, self._mark_folder)
+
+    def _must_yield(self, lease: Lease) -> bool:
+        # Once said it holds until the lease is idle and released: the slot works ahead, on a batch of tiny steps.
+        if self._shared is not None and not lease.is_to_yield:
+            lease.is_to_yield = self._shared.must_yield(lease.since)
+        return lease.is_to_yield
 
     def _refresh(self, slot: Slot) -> None:
         """Replace a worker that holds an older version of the code, or more functions than it will need again."""

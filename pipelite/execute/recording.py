@@ -40,6 +40,9 @@ class Recorder:
         self._spools: dict[str, SpoolReader] = {}
         self._step_runs: dict[int, tuple[Any, ...]] = {}
         self._results: list[tuple[Any, ...]] = []
+        self._released: dict[str, int] = {}
+        #: Keys whose results wait to be written: they are not found yet.
+        self.unwritten: set[str] = set()
         self._artifacts: dict[tuple[Any, ...], tuple[Any, ...]] = {}
         self._metrics: list[tuple[Any, ...]] = []
         self._tags: dict[str, str] = {}
@@ -109,6 +112,22 @@ class Recorder:
         """What a step run computed may be taken by others from now on."""
         reads_digest = digest("reads", repr(outcome.reads).encode()) if outcome.reads else ""
         self._results.append((state.key, reads_digest, state.id))
+        self.unwritten.add(state.key or "")
+
+    def release_claim(self, state: NodeRun) -> None:
+        """Others may do what a step run did not: it gives up its claim, if it has one, with the next commit."""
+        if state.key is not None and state.decision is not None and state.decision.is_shared:
+            self._released[state.key] = state.id
+
+    def keep_claims(self, keys: Iterable[str]) -> None:
+        """Claims that were to be given up were made again."""
+        if self._released:
+            for key in keys:
+                self._released.pop(key, None)
+
+    def add_waiting(self, state: NodeRun, reason: str) -> None:
+        """A step run that waits for another run."""
+        self._step_runs[state.id] = self._row(state, reason=reason)
 
     def add_reused(self, state: NodeRun, computed_by: int, now: str, reason: str | None = None) -> None:
         self._step_runs[state.id] = self._row(
@@ -218,7 +237,7 @@ class Recorder:
 
     def is_due(self) -> bool:
         """Whether it is time for a commit."""
-        waiting = len(self._step_runs) + len(self._metrics) + len(self._growth)
+        waiting = len(self._step_runs) + len(self._metrics) + len(self._growth) + len(self._released)
         return waiting >= COMMIT_AT_ROWS or (
             bool(waiting or self._new_tags or self._new_spools)
             and time.monotonic() - self._last_commit > COMMIT_EVERY_S
@@ -236,12 +255,13 @@ class Recorder:
             run["growth"], self._growth = self._growth, []
         if self._new_spools:
             run["spools"] = {name: spool.offset for name, spool in self._spools.items()}
-        if not (self._step_runs or self._metrics or self._artifacts or self._results or run):
+        if not (self._step_runs or self._metrics or self._artifacts or self._results or self._released or run):
             self._last_commit = time.monotonic()
             return
         self._writer.commit(
             step_runs=self._step_runs.values(),
             results=self._results,
+            released=self._released.items(),
             artifacts=self._artifacts.values(),
             metrics=self._metrics,
             replaced=self._replaced,
@@ -249,6 +269,8 @@ class Recorder:
         )
         self._step_runs = {}
         self._results = []
+        self._released = {}
+        self.unwritten = set()
         self._artifacts = {}
         self._metrics = []
         self._replaced = []

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from pipelite.execute.threads import CORES_VARIABLE, make_worker_environment
+from pipelite.execute.threads import CORES_VARIABLE, STEP_SLOTS_VARIABLE, make_worker_environment
 
 #: How many slots this machine has, where it should not be the number of its cores.
 SLOTS_VARIABLE = "PIPELITE_SLOTS"
@@ -129,7 +129,10 @@ def local_target() -> LocalTarget:
 
 
 def count_slots() -> int:
-    """The number of slots: as set, else the cores that this process may use."""
+    """The number of slots: those of the step that this process runs, else as set, else the cores it may use."""
+    within = os.environ.get(STEP_SLOTS_VARIABLE, "")
+    if within.isdecimal() and int(within) > 0:
+        return int(within)
     wanted = os.environ.get(SLOTS_VARIABLE)
     if wanted is not None:
         from pipelite.errors import ParameterError

@@ -20,12 +20,14 @@ THREAD_VARIABLES = (
 )
 #: What joblib, and so scikit-learn's n_jobs=-1, takes for the number of cores.
 CORES_VARIABLE = "LOKY_MAX_CPU_COUNT"
+#: How many slots the step that runs in this process has: what it starts itself is to use these.
+STEP_SLOTS_VARIABLE = "PIPELITE_STEP_SLOTS"
 
 
 def make_worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment of a worker: one core's worth of threads, unless the user has set a figure."""
     limits = dict.fromkeys(THREAD_VARIABLES, "1")
-    return {**limits, **environment, CORES_VARIABLE: "1"}
+    return {**limits, **environment, CORES_VARIABLE: "1", STEP_SLOTS_VARIABLE: "1"}
 
 
 _cpus_in_use = 1
@@ -37,9 +39,9 @@ def use_threads(cpus: int, environment: Mapping[str, str]) -> None:
     `environment` is the worker's own, which holds for one core.
     """
     global _cpus_in_use
-    if cpus == _cpus_in_use:
+    if cpus == _cpus_in_use and os.environ.get(STEP_SLOTS_VARIABLE) == str(cpus):
         return
-    for name in (*THREAD_VARIABLES, CORES_VARIABLE):
+    for name in (*THREAD_VARIABLES, CORES_VARIABLE, STEP_SLOTS_VARIABLE):
         if cpus > 1:
             os.environ[name] = str(cpus)
         elif name in environment:

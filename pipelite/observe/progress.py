@@ -163,7 +163,7 @@ class ProgressDisplay:
             return f"{head} in {format_duration(seconds)}{warning}"
         if status is Status.FAILED and reason:
             return f"{head}: " + "\n    ".join(_first_lines(reason))
-        if status is Status.SKIPPED and reason:
+        if status in (Status.SKIPPED, Status.PENDING) and reason:
             return f"{head}: {one_line(reason)}"
         return head
 

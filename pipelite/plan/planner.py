@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from json.encoder import encode_basestring_ascii as quote
 from pathlib import Path
@@ -26,7 +26,7 @@ from pipelite.fingerprint import (
 )
 from pipelite.plan.decide import Decision, decide
 from pipelite.plan.reads import find_changed_read
-from pipelite.records import RESULT, ArtifactRef, CodeFingerprint
+from pipelite.records import RESULT, ArtifactRef, Claim, CodeFingerprint
 from pipelite.store import Store
 
 #: Types whose identity is cheaper to compute than to remember.
@@ -75,6 +75,8 @@ class Planner:
         self._store = store
         self._regenerate = regenerate
         self._working_directory = working_directory
+        #: Gives for many keys who else is at work on them; nobody is, as long as it is not set.
+        self.find_claims: Callable[[Sequence[str]], Mapping[str, Claim]] = lambda keys: {}
         self.fingerprinter = Fingerprinter(files=store.file_cache)
         self._codes: dict[int, StepCode] = {}
         self._remembered: dict[int, str] = {}
@@ -115,6 +117,8 @@ class Planner:
             if state.key is not None and state.node.step.options.cache is not False and not self._regenerates(state)
         ]
         stored = self._store.find_results(wanted) if wanted else {}
+        # After the results: work that ends in between is then found as a claim that is gone when it is to be taken.
+        claims = self.find_claims(wanted) if wanted else {}
         now = datetime.now(UTC)
         for state in states:
             state.decision = decide(
@@ -124,6 +128,7 @@ class Planner:
                 now=now,
                 is_intact=self._store.artifacts.is_intact,
                 changed_read=self._find_changed_read,
+                claim=claims.get(state.key) if claims and state.key is not None else None,
             )
 
     def has_changed_inputs(self, state: PlannedNode) -> Path | None:

@@ -6,6 +6,7 @@ Comes in: records of runs as rows, values of steps. Goes out: what is stored und
 from __future__ import annotations
 
 from pipelite.store.artifacts import ArtifactStore
+from pipelite.store.claims import NONE_REFUSED, Refusals, Wish, find_claims, get_version
 from pipelite.store.dead_runs import LeftRun, Recovered, close_dead_runs, find_dead_runs, recover_ended_run
 from pipelite.store.locks import FileLock, is_locked
 from pipelite.store.logs import LOG_CAP_BYTES, read_log, read_log_from
@@ -51,6 +52,7 @@ __all__ = [
     "ARTIFACT_COLUMNS",
     "LOG_CAP_BYTES",
     "METRIC_COLUMNS",
+    "NONE_REFUSED",
     "RESULT_COLUMNS",
     "STEP_RUNS_PER_RUN",
     "STEP_RUN_COLUMNS",
@@ -61,8 +63,10 @@ __all__ = [
     "OwnerLock",
     "Part",
     "Recovered",
+    "Refusals",
     "RunWriter",
     "Store",
+    "Wish",
     "check_resumable",
     "clear_dead_owners",
     "close_dead_runs",
@@ -71,6 +75,7 @@ __all__ = [
     "dumps_value",
     "encode_outputs",
     "encode_reads",
+    "find_claims",
     "find_dead_runs",
     "find_known",
     "find_workspace",
@@ -89,6 +94,7 @@ __all__ = [
     "get_step_run",
     "get_step_run_by_id",
     "get_step_runs",
+    "get_version",
     "is_alive",
     "is_cancel_requested",
     "is_locked",

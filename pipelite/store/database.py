@@ -85,6 +85,8 @@ class Database:
         self._checkpointing = threading.Lock()
         self._process = os.getpid()
         self._wal = path.with_name(path.name + "-wal")
+        #: Size of the log at the last try to copy it, and some more.
+        self._checkpoint_at = 0
         self._open()
 
     def _open(self) -> None:
@@ -171,10 +173,17 @@ class Database:
         (https://sqlite.org/wal.html), so connections do not do it by themselves.
         """
         try:
-            if self._wal.stat().st_size < CHECKPOINT_BYTES:
-                return
+            size = self._wal.stat().st_size
         except FileNotFoundError:
             return
+        if size < CHECKPOINT_BYTES:
+            self._checkpoint_at = 0
+            return
+        if size < self._checkpoint_at:
+            return
+        # The log starts anew, and shrinks, with a later write that no reader is in the way of. To try again at each
+        # write until then would cost a synchronous write of the disk each time.
+        self._checkpoint_at = size + CHECKPOINT_BYTES // 4
         # What was committed is safe in the log. If the disk is full, the next write says so.
         with self._checkpointing, contextlib.suppress(sqlite3.OperationalError, OSError):
             if self._checkpoint_lock.acquire(exclusive=True):
@@ -206,7 +215,8 @@ def connect(path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Co
         connection.execute(f"PRAGMA busy_timeout = {int(busy_timeout_s * 1000)}")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA wal_autocheckpoint = 0")
-        connection.execute("PRAGMA journal_size_limit = 16777216")
+        # To this the log shrinks when it starts anew: well below the size at which that is brought about.
+        connection.execute(f"PRAGMA journal_size_limit = {CHECKPOINT_BYTES // 4}")
         # When several processes open a new file at once, this is refused without a look at the busy time-out.
         retry_while_busy(lambda: connection.execute("PRAGMA journal_mode = WAL"), timeout_s=busy_timeout_s)
         # After a crash of the process nothing is lost; after a loss of power perhaps the last commits, but no more.

@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 
+from pipelite.store.claims import remove_void_claims
 from pipelite.store.owners import clear_after, is_alive, read_failures
 from pipelite.store.rows import now_text, to_json
 from pipelite.store.schema import OPEN_RUNS, STEP_RUNS_PER_RUN
@@ -73,6 +74,7 @@ def close_dead_runs(store: Store, *, recover: Recover | None = None) -> list[str
         failures.update(read_failures(store.path, owner))
     with store.database.write() as connection:
         closed = [run["id"] for run in dead if _close(connection, run, failures.get(run["id"]), recover)]
+        remove_void_claims(connection)
     for owner in {run["owner"] for run in dead}:
         clear_after(store.path, owner)
     return closed

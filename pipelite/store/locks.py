@@ -12,33 +12,35 @@ from pathlib import Path
 #: Between two tries for a lock; they are held for long (by an open workspace) or very shortly.
 _RETRY_S = 0.01
 
-_held: weakref.WeakSet[FileLock] = weakref.WeakSet()
+_open: weakref.WeakSet[FileLock] = weakref.WeakSet()
 
 
 class FileLock:
     """An advisory lock on a file of its own, shared or exclusive, held until it is released or the process ends.
 
     A forked child does not hold it: a child that outlives its parent would otherwise keep it alive.
+
+    Parameters
+    ----------
+    stays_open : bool
+        Keep the file open when the lock is released, for one that is taken often; `close` ends that.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, stays_open: bool = False) -> None:
         self.path = path
+        self.is_held = False
+        self._stays_open = stays_open
         self._file: int | None = None
-
-    @property
-    def is_held(self) -> bool:
-        return self._file is not None
 
     def acquire(self, *, exclusive: bool, timeout_s: float = 0.0) -> bool:
         """Take the lock, or change its kind; false if another holds it beyond the time-out, and then none is held."""
-        if self._file is None:
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            _held.add(self)
+        file = self._open()
         kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
         deadline = time.monotonic() + timeout_s
         while True:
             try:
-                fcntl.flock(self._file, kind | fcntl.LOCK_NB)
+                fcntl.flock(file, kind | fcntl.LOCK_NB)
+                self.is_held = True
                 return True
             except BlockingIOError:
                 if time.monotonic() >= deadline:
@@ -51,18 +53,38 @@ class FileLock:
         os.rename(self.path, path)
         self.path = path
 
+    def wait(self) -> None:
+        """Take the lock exclusively when it comes free; of several that wait the kernel serves the first."""
+        fcntl.flock(self._open(), fcntl.LOCK_EX)
+        self.is_held = True
+
     def release(self) -> None:
+        if not self._stays_open:
+            self.close()
+        elif self._file is not None:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+            self.is_held = False
+
+    def close(self) -> None:
+        """Release the lock, and let go of the file."""
+        self.is_held = False
         if self._file is not None:
             os.close(self._file)
             self._file = None
-            _held.discard(self)
+            _open.discard(self)
+
+    def _open(self) -> int:
+        if self._file is None:
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            _open.add(self)
+        return self._file
 
 
 def _drop_in_child() -> None:
     # Closing the child's copy of a descriptor leaves the parent's lock as it is.
-    for lock in list(_held):
+    for lock in list(_open):
         with contextlib.suppress(OSError):
-            lock.release()
+            lock.close()
 
 
 os.register_at_fork(after_in_child=_drop_in_child)

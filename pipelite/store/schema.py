@@ -202,6 +202,16 @@ CREATE TABLE item_identities (
 ) WITHOUT ROWID
 """
 
+# A row for each step at work, made and removed within moments. So it holds the least: run and owner are found by the
+# step run's number, and its row may not be there yet, hence no foreign key.
+_CLAIMS = """
+CREATE TABLE claims (
+    key TEXT PRIMARY KEY,
+    step_run_id INTEGER NOT NULL,
+    step TEXT NOT NULL
+) WITHOUT ROWID
+"""
+
 _SETTINGS = """
 CREATE TABLE settings (
     name TEXT PRIMARY KEY,
@@ -266,6 +276,7 @@ _STATEMENTS = (
     _SOURCES,
     _STEP_RUNS,
     _RESULTS,
+    _CLAIMS,
     _ARTIFACTS,
     _METRICS,
     _FILE_DIGESTS,

@@ -26,8 +26,9 @@ DATABASE = "pipelite.db"
 VARIABLE = "PIPELITE_WORKSPACE"
 
 #: artifacts: stored outputs; logs: what steps printed; spool: what workers logged and the owner has not stored yet;
-#: owners: a lock for each living owner of runs; tmp: files on their way to their name, on the same file system.
-AREAS = ("artifacts", "logs", "spool", "owners", "tmp")
+#: owners: a lock for each living owner of runs; slots: a lock for each slot of the machine; tmp: files on their way to
+#: their name, on the same file system.
+AREAS = ("artifacts", "logs", "spool", "owners", "slots", "tmp")
 
 
 def find_workspace(path: str | os.PathLike[str] | None = None) -> Path:

@@ -7,13 +7,14 @@ import sqlite3
 import sys
 import zlib
 from base64 import b32encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pipelite.errors import NotFoundError, OwnershipLost
-from pipelite.records import CodeFingerprint, RunRecord, Status
+from pipelite.records import FINAL, CodeFingerprint, RunRecord, Status
+from pipelite.store.claims import Refusals, Wish, release_all_claims, release_claims, take_claims
 from pipelite.store.rows import run_from_row, to_json, to_text
 from pipelite.store.schema import OPEN_RUNS
 from pipelite.store.statements import INSERT_GROWTH, INSERT_METRIC, UPSERT_ARTIFACT, UPSERT_RESULT, UPSERT_STEP_RUN
@@ -126,6 +127,7 @@ class RunWriter:
         *,
         step_runs: Iterable[Row] = (),
         results: Iterable[Row] = (),
+        released: Iterable[tuple[str, int]] = (),
         artifacts: Iterable[Row] = (),
         metrics: Iterable[Row] = (),
         growth: Iterable[Row] = (),
@@ -150,6 +152,8 @@ class RunWriter:
         step_runs, results, artifacts, metrics, growth : iterables of tuples
             In the orders of STEP_RUN_COLUMNS, RESULT_COLUMNS, ARTIFACT_COLUMNS, METRIC_COLUMNS, GROWTH_COLUMNS; step runs, results and
             artifacts take the place of rows with the same key.
+        released : iterable of pairs of key and step run
+            Claims that are given back; a run that ends gives all of its claims back.
         sources : mapping, optional
             Digest to text of own source files; those that are stored already are left as they are.
         replaced : iterable of int
@@ -183,6 +187,10 @@ class RunWriter:
             connection.executemany(UPSERT_STEP_RUN, step_runs)
             # In the order of the table: keys are random, and neighbours then go to the same page while it is at hand.
             connection.executemany(UPSERT_RESULT, sorted(results))
+            if status in FINAL:
+                release_all_claims(connection, run_id=self.run_id)
+            else:
+                release_claims(connection, released)
             connection.executemany(UPSERT_ARTIFACT, artifacts)
             connection.executemany(INSERT_METRIC, metrics)
             connection.executemany(INSERT_GROWTH, growth)
@@ -190,6 +198,18 @@ class RunWriter:
                 connection.execute(_SET_TOTAL, (n_steps, self.run_id, self.owner))
             self._change_run(connection, {column: value for column, value in run.items() if value is not None})
             self._store.write_new_identities(connection)
+
+    def claim(self, wishes: Sequence[Wish], *, version: int | None = None) -> Refusals:
+        """Claim the keys of steps that are about to be sent; see `take_claims`.
+
+        Raises
+        ------
+        OwnershipLost
+            If the run is no longer this owner's.
+        """
+        with self._store.database.write() as connection:
+            self._check_ownership(connection)
+            return take_claims(self._store, connection, wishes, run_id=self.run_id, version=version)
 
     def look(self) -> bool:
         """Return whether someone asked for the run to be canceled.

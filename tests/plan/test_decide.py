@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from pipelite.plan import decide
-from pipelite.records import ArtifactRef, FileRead, StoredResult
+from pipelite.records import ArtifactRef, Claim, FileRead, StoredResult
 from pipelite.store import encode_outputs
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -26,8 +26,18 @@ def stored(
     )
 
 
-def choose(*results, cache=None, regenerate=False, is_intact=lambda ref: True, changed_read=lambda reads: None):
-    return decide(results, cache=cache, regenerate=regenerate, now=NOON, is_intact=is_intact, changed_read=changed_read)
+def choose(
+    *results, cache=None, regenerate=False, is_intact=lambda ref: True, changed_read=lambda reads: None, claim=None
+):
+    return decide(
+        results,
+        cache=cache,
+        regenerate=regenerate,
+        now=NOON,
+        is_intact=is_intact,
+        changed_read=changed_read,
+        claim=claim,
+    )
 
 
 def test_without_a_stored_result_a_step_is_computed():
@@ -42,6 +52,17 @@ def test_the_newest_stored_result_is_taken():
 def test_regenerate_and_cache_false_take_nothing():
     assert choose(stored(), regenerate=True).reason == "regenerate_outputs is set"
     assert choose(stored(), cache=False).reason == "cache=False"
+
+
+def test_work_that_another_run_is_at_is_waited_for():
+    claim = Claim(key="k", run_id="r", owner="o", step="fit")
+
+    assert choose(claim=claim).waits_for == claim
+    assert choose(stored(), claim=claim).result is not None
+    assert choose(stored(inline="null", id=7), claim=claim).known == (7,)
+    assert choose(stored(inline="null"), claim=claim).waits_for == claim
+    assert choose(claim=claim, cache=False).waits_for is None
+    assert choose(claim=claim, regenerate=True).waits_for is None
 
 
 def test_an_age_limit_is_kept():

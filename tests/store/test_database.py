@@ -208,6 +208,19 @@ def test_a_large_log_is_copied_into_the_database(store, monkeypatch):
     assert (store.path / "pipelite.db").stat().st_size > 400_000
 
 
+def test_the_log_is_small_again_after_it_was_copied(tmp_path, monkeypatch):
+    monkeypatch.setattr(database_module, "CHECKPOINT_BYTES", 200_000)
+    with Store.open(tmp_path / ".pipelite") as store:
+        for number in range(40):
+            with store.database.write() as connection:
+                connection.execute("INSERT INTO settings VALUES (?, ?)", (str(number), "x" * 20_000))
+        with store.database.write() as connection:
+            connection.execute("DELETE FROM settings WHERE name = '1'")
+
+        # Else each later write would find it large, and copy it again.
+        assert (store.path / "pipelite.db-wal").stat().st_size < 200_000
+
+
 def test_only_one_process_at_a_time_copies_the_log(store, monkeypatch):
     monkeypatch.setattr(database_module, "CHECKPOINT_BYTES", 0)
     before = (store.path / "pipelite.db").read_bytes()
