@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Only say what would be reused and what computed.")
 @click.option("--submit", "detached", is_flag=True, help="Run it in a process of its own, and only print the id.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
-@click.option("--report-to", type=int, hidden=True)
+@click.option("--report-to", type=int, hidden=True, help="Used by --submit: a descriptor for the id of the run.")
 @workspace_option
 @json_option
 def run(

@@ -55,8 +55,12 @@ class Campaign:
         victim = self.draw.choice(VICTIMS)
         if run_id != "undisturbed":
             time.sleep(self.draw.uniform(0.2, 1.4))
-            if process.poll() is None and kill(process, victim, self.draw):
-                self.kills[victim] += 1
+            # A worker may be still to come.
+            while process.poll() is None:
+                if kill(process, victim, self.draw):
+                    self.kills[victim] += 1
+                    break
+                time.sleep(0.02)
         process.wait(60)
         assert survivors(process.pid) == []
         self._check(never_again)

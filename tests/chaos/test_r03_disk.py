@@ -208,7 +208,7 @@ if can_mount():  # It takes a right that not every machine gives; the next test 
         flow = workspace.parent / "flow.py"
         flow.write_text(SPREADS)
         pipelite("run", f"{flow}:spread", "-p", "first=0")
-        n_fills = {"small": 2, "full": 60}[size]
+        n_fills = {"small": 2, "full": 20}[size]
 
         looks = [
             check_spread(flow, 100 * number, small_disk, draw.uniform(0.3, 1.2)) for number in range(1, n_fills + 1)

@@ -82,4 +82,4 @@ def _members(session: int):
                 continue
             # Of one that is dying the first thread may be gone, while others still hold its files and locks.
             if process.status() != psutil.STATUS_ZOMBIE or len(os.listdir(f"/proc/{process.pid}/task")) > 1:
-                yield f"{process.pid} {' '.join(process.cmdline())}"
+                yield f"{process.pid} {process.name()}"
