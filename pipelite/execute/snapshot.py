@@ -10,6 +10,8 @@ from types import ModuleType
 from pipelite.fingerprint import FileCache, digest_file, is_own, main_name, module_path
 from pipelite.records import CodeFingerprint
 
+_LIBRARY = Path(__file__).resolve().parents[1]
+
 #: Whose code a module is does not change while it is loaded: name to the module and its own source file, if it has one.
 _known: dict[str, tuple[object, Path | None]] = {}
 
@@ -43,7 +45,7 @@ def collect_sources(
         contents[digest] = path
     reached: Mapping[str, str] = {path: digest for code in codes for path, digest in code.sources.items()}
     for file, digest in reached.items():
-        if digest not in contents:
+        if digest not in contents and not _is_library(Path(file)):
             contents[digest] = Path(file)
             places[_place_below_import_root(Path(file))] = digest
     return places, contents
@@ -53,13 +55,20 @@ def _source_of(name: str, module: object) -> Path | None:
     # What stands among the modules need not be one.
     if not isinstance(module, ModuleType):
         return None
-    # The library itself is installed, whatever way; a copy of it in a snapshot would run in its place.
-    if name == "pipelite" or name.startswith("pipelite.") or not is_own(module):
+    if name.startswith("pipelite.") or not is_own(module):
         return None
     file = module_path(module)
-    if file is None or not file.endswith(".py"):
+    if file is None or not file.endswith(".py") or _is_library(Path(file)):
         return None
     return Path(file)
+
+
+def _is_library(file: Path) -> bool:
+    """Whether a file is one of this library, also its `__main__`, that runs as the script of each command.
+
+    Kept with the user's source, it would hide the whole library from a rerun where that is installed editable.
+    """
+    return _LIBRARY in file.resolve().parents
 
 
 def _place_of(name: str, module: ModuleType, path: Path) -> str:
