@@ -95,6 +95,7 @@ class Home:
             "PATH": f"{python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "HOME": home,
             "TMPDIR": f"{home}/tmp",
+            "JOBLIB_TEMP_FOLDER": f"{home}/tmp",
             "XDG_CACHE_HOME": f"{home}/.cache",
             "XDG_CONFIG_HOME": f"{home}/.config",
             "XDG_DATA_HOME": f"{home}/.local/share",
@@ -127,7 +128,11 @@ def proportional_size(process: psutil.Process) -> int:
 
 
 def end_all(mark: str) -> None:
-    """End what is left of a call: pools and servers that a tool leaves running for a while, or for good."""
+    """End what is left of a call: pools and servers that a tool leaves running for a while, or for good.
+
+    They get some seconds to go by themselves: what watches over a pool removes its semaphores and shared memory then.
+    """
+    psutil.wait_procs(marked(mark), timeout=5)
     deadline = time.monotonic() + 30
     while (left := marked(mark)) and time.monotonic() < deadline:
         for process in left:

@@ -7,6 +7,7 @@ versions below, and a home folder for the time of a call. Only making the enviro
 from __future__ import annotations
 
 import argparse
+import signal
 import statistics
 import sys
 import tempfile
@@ -162,11 +163,14 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=TOOLS, metavar="TOOL", help=f"of {', '.join(TOOLS)}")
     parser.add_argument("--rounds", type=int, help="5; with --quick 1")
     parser.add_argument("--cache", type=Path, default=ROOT / "build" / "benchmarks", help="where environments are kept")
+    parser.add_argument("--homes", type=Path, help="where the tools' homes are made: in the cache folder")
     arguments = parser.parse_args()
+    # An end from outside goes the way of every other: what was started is ended, and homes are removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     cache: Path = arguments.cache.absolute()
     cache.mkdir(parents=True, exist_ok=True)
     rounds = arguments.rounds or (1 if arguments.quick else 5)
-    with tempfile.TemporaryDirectory(prefix="homes-", dir=cache) as homes:
+    with tempfile.TemporaryDirectory(prefix="homes-", dir=arguments.homes or cache) as homes:
         session = Session(arguments.only or list(TOOLS), cache, Path(homes), quick=arguments.quick)
         session.run(rounds)
     print(f"{machine()}; medians of {rounds} round{'s' * (rounds > 1)}")
