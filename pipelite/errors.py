@@ -88,6 +88,13 @@ class ResumeError(PipeliteError):
     run_id: str | None = None
 
 
+class ComputeTargetError(PipeliteError):
+    """A compute target is not known, cannot be reached, or cannot do what a step asks of it."""
+
+    exit_code = 2
+    step: str | None = None
+
+
 class WorkspaceError(PipeliteError):
     """The workspace folder cannot be used."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 import attrs
@@ -52,6 +53,8 @@ class PipelineOptions:
     keep_going: bool = False
     #: Compute every step, and store the new results.
     regenerate_outputs: bool = False
+    #: Where steps run that name no compute target: the name of one, or an executor; None is "local".
+    compute: str | Executor | None = None
     #: Show no progress.
     quiet: bool = False
 
@@ -179,6 +182,7 @@ def pipeline(
     on_success: Callable[[Run], object] | None = ...,
     on_failure: Callable[[Run], object] | None = ...,
     keep_going: bool = ...,
+    compute: str | Executor | None = ...,
 ) -> Callable[[Callable[P, R]], Pipeline[P, R]]: ...
 def pipeline(func: Any = None, /, **options: Any) -> Any:
     """Make a pipeline of a function that calls steps: `@pipeline`, or `@pipeline(name="nightly")`.
@@ -197,6 +201,9 @@ def pipeline(func: Any = None, /, **options: Any) -> Any:
         Called in the submitting process when a run has completed, or failed. An exception of theirs is a warning.
     keep_going : bool
         When a step fails, go on with everything that does not need it.
+    compute : str or Executor
+        Where steps run that do not say so themselves: the name of a compute target of the workspace, or any
+        `concurrent.futures.Executor`. By default "local".
 
     Raises
     ------
@@ -253,6 +260,10 @@ _OPTION_CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     ),
     "on_success": ("a function of the run", lambda value: value is None or callable(value)),
     "on_failure": ("a function of the run", lambda value: value is None or callable(value)),
+    "compute": (
+        "the name of a compute target, or an executor",
+        lambda value: value is None or _is_text(value) or isinstance(value, Executor),
+    ),
     "keep_going": ("True or False", lambda value: isinstance(value, bool)),
     "regenerate_outputs": ("True or False", lambda value: isinstance(value, bool)),
     "quiet": ("True or False", lambda value: isinstance(value, bool)),

@@ -132,7 +132,7 @@ def _find_pipeline(record: RunRecord, source: Path) -> Pipeline[Any, Any]:
         found = getattr(found, part)
     if not isinstance(found, Pipeline):
         raise NotFoundError(f"{record.target} is not a pipeline in the source that run {record.id} kept")
-    options = {name: record.options[name] for name in ("keep_going",) if name in record.options}
+    options = {name: record.options[name] for name in ("keep_going", "compute") if name in record.options}
     return found.with_options(experiment=record.experiment, **options)
 
 

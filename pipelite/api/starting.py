@@ -9,16 +9,18 @@ from collections.abc import Callable, Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from pipelite.api.compute import known_targets
 from pipelite.api.git import find_git_commit
 from pipelite.api.runs import Run, advise
 from pipelite.define import describe_place
 from pipelite.errors import StepFailed
-from pipelite.execute import Coordinator, Progress, collect_sources, load_exception, local_target
+from pipelite.execute import Coordinator, Progress, Targets, collect_sources, load_exception
 from pipelite.records import RunRecord, Status
 from pipelite.store import RunWriter, create_run, dumps_value, find_known, get_earlier_step_runs, take_over
 
 if TYPE_CHECKING:
     from pipelite.api.pipelines import Pipeline
+    from pipelite.observe import ProgressDisplay
 
 
 class Execution:
@@ -80,6 +82,7 @@ def start_run(
     """Store a new run and start it in a thread of its own."""
     store = coordinator.store
     options = pipeline.options
+    targets = _find_targets(pipeline, coordinator)
     shown, pickled = _encode_parameters(values)
     codes = list(coordinator.codes())
     places, files = collect_sources(codes, store.file_cache)
@@ -96,6 +99,7 @@ def start_run(
         options={
             "keep_going": options.keep_going,
             "regenerate_outputs": options.regenerate_outputs,
+            "compute": options.compute if isinstance(options.compute, str) else None,
             "steps": coordinator.progress.total,
         },
         outputs={name: describe_place(value) for name, value in coordinator.graph.outputs.items()},
@@ -107,7 +111,7 @@ def start_run(
         sources=places,
     )
     sources = {digest: files[digest].read_bytes() for digest in unknown}
-    return _launch(pipeline, coordinator, record, shows_progress=shows_progress, sources=sources)
+    return _launch(pipeline, coordinator, record, targets, shows_progress=shows_progress, sources=sources)
 
 
 def resume_run(pipeline: Pipeline[Any, Any], parameters: Mapping[str, Any], record: RunRecord) -> Run:
@@ -121,27 +125,44 @@ def resume_run(pipeline: Pipeline[Any, Any], parameters: Mapping[str, Any], reco
     regenerate = bool(record.options.get("regenerate_outputs", False))
     coordinator = pipeline.with_options(regenerate_outputs=regenerate)._prepare(parameters)[1]
     store = coordinator.store
+    targets = _find_targets(pipeline, coordinator)
     # From here on it is ours: whatever goes wrong before this leaves it as it was.
     record = take_over(store, record.id, store.owner.name)
     coordinator.resume(get_earlier_step_runs(store, record.number))
     outputs = {name: describe_place(value) for name, value in coordinator.graph.outputs.items()}
-    return _launch(pipeline, coordinator, record, shows_progress=True, outputs=outputs)
+    return _launch(pipeline, coordinator, record, targets, shows_progress=True, outputs=outputs)
+
+
+def _find_targets(pipeline: Pipeline[Any, Any], coordinator: Coordinator) -> Targets:
+    targets = Targets(pipeline.options.compute, known_targets(coordinator.store))
+    targets.check(node.step for node in coordinator.graph.nodes)
+    return targets
 
 
 def _launch(
-    pipeline: Pipeline[Any, Any], coordinator: Coordinator, record: RunRecord, *, shows_progress: bool, **first: Any
+    pipeline: Pipeline[Any, Any],
+    coordinator: Coordinator,
+    record: RunRecord,
+    targets: Targets,
+    *,
+    shows_progress: bool,
+    **first: Any,
 ) -> Run:
     """Start the thread of a run that this process owns; `first` is what goes into its first commit."""
     store = coordinator.store
     execution = Execution(coordinator, record)
     run = Run(store, record.id, execution)
     options = pipeline.options
-    display = _make_display(coordinator.progress, pipeline, record) if shows_progress and not options.quiet else None
+    display = None
+    if shows_progress and not options.quiet:
+        # What is drawn again and again would be in the way of what steps print, and of a debugger.
+        prints_here = any(target.is_in_process for target in targets.all())
+        display = _make_display(coordinator.progress, pipeline, record, in_lines=prints_here)
 
     def body() -> None:
         status = None
         try:
-            status = coordinator.run(record, RunWriter(store, record.id, store.owner.name), local_target(), **first)
+            status = coordinator.run(record, RunWriter(store, record.id, store.owner.name), targets, **first)
         finally:
             if display is not None:
                 ended = run.record
@@ -154,10 +175,13 @@ def _launch(
     return run
 
 
-def _make_display(progress: Progress, pipeline: Pipeline[Any, Any], record: RunRecord) -> Any:
-    from pipelite.observe import ProgressDisplay
+def _make_display(
+    progress: Progress, pipeline: Pipeline[Any, Any], record: RunRecord, *, in_lines: bool
+) -> ProgressDisplay:
+    from pipelite.observe import ProgressDisplay, find_mode
 
-    return ProgressDisplay(progress, pipeline=pipeline.name, run_id=record.id)
+    mode = "plain" if in_lines and find_mode(None)[0] == "auto" else None
+    return ProgressDisplay(progress, pipeline=pipeline.name, run_id=record.id, mode=mode)
 
 
 def _call_hooks(pipeline: Pipeline[Any, Any], run: Run, status: Status) -> None:

@@ -14,6 +14,7 @@ from pipelite.records import Status
 from pipelite.store import Store, clear_dead_owners, find_dead_runs, find_workspace, get_run, list_runs
 
 if TYPE_CHECKING:
+    from pipelite.api.compute import ComputeTargets
     from pipelite.api.runs import Run
 
 _stores: dict[Path, tuple[Store, int]] = {}
@@ -120,6 +121,13 @@ class Workspace:
         from pipelite.api.runs import Run
 
         return Run(self._store, get_run(self._store, id).id)
+
+    @property
+    def compute(self) -> ComputeTargets:
+        """Where steps can run, by name."""
+        from pipelite.api.compute import ComputeTargets
+
+        return ComputeTargets(self._store)
 
     @property
     def experiments(self) -> list[str]:

@@ -13,12 +13,16 @@ from pipelite.execute.preview import preview
 from pipelite.execute.recovery import recover_dead_runs
 from pipelite.execute.slots import SLOTS_VARIABLE, count_slots, local_target
 from pipelite.execute.snapshot import collect_sources
+from pipelite.execute.targets import BUILT_IN, Targets, check_setting
 
 __all__ = [
+    "BUILT_IN",
     "SLOTS_VARIABLE",
     "Coordinator",
     "Progress",
     "StepContext",
+    "Targets",
+    "check_setting",
     "collect_sources",
     "count_slots",
     "current_run",

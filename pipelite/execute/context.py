@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -181,13 +183,19 @@ class ParentRun:
         self._step.tag(name, value)
 
 
+#: The step run of a process in which there is one at a time: also what threads that the step starts find.
 _current: StepContext | None = None
+#: The step run of this thread, in a process where several go on at once.
+_here: ContextVar[StepContext | None] = ContextVar("pipelite_step_run", default=None)
 _outside: StepContext | None = None
 
 
 def current_run() -> StepContext:
     """The step run that this code is part of; outside of a run, one that logs to nothing."""
     global _outside
+    here = _here.get()
+    if here is not None:
+        return here
     if _current is not None:
         return _current
     if _outside is None:
@@ -210,6 +218,17 @@ def leave() -> None:
     if _current is not None:
         _current._finish()
     _current = None
+
+
+@contextmanager
+def entered_here(context: StepContext) -> Iterator[None]:
+    """Make a step run the current one of this thread, for a while."""
+    token = _here.set(context)
+    try:
+        yield
+    finally:
+        _here.reset(token)
+        context._finish()
 
 
 def _plain(value: Any, name: str) -> Any:

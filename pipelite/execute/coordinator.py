@@ -22,20 +22,23 @@ import attrs
 
 from pipelite._garbage import collector_paused
 from pipelite.define import Graph, iter_handles
-from pipelite.errors import PipeliteError, StorageError
+from pipelite.errors import ComputeTargetError, PipeliteError, StorageError
+from pipelite.execute.collecting import take_over
 from pipelite.execute.conditions import explain_obstacle
-from pipelite.execute.dispatch import Dispatcher, Lease, describe_death, learn_durations, wait_for_exit
+from pipelite.execute.dispatch import Dispatcher, Lease, describe_exit, learn_durations, wait_for_exit
 from pipelite.execute.failures import load_exception
 from pipelite.execute.growing import Growth
 from pipelite.execute.grown import GrownOutputs
 from pipelite.execute.logs import cap_log, exceeds_cap
-from pipelite.execute.messages import Outcome, Returned
+from pipelite.execute.messages import Outcome, Returned, is_canceled
+from pipelite.execute.reads import leave_thread_alone
 from pipelite.execute.recording import Recorder
 from pipelite.execute.resuming import Resumption
+from pipelite.execute.routing import Router
 from pipelite.execute.sending import Sender, make_setup
 from pipelite.execute.shared_slots import share_slots
-from pipelite.execute.slots import LocalTarget
 from pipelite.execute.state import NodeRun, connect, is_transparent
+from pipelite.execute.targets import Target, Targets
 from pipelite.execute.waiting import SingleFlight
 from pipelite.plan import Planner
 from pipelite.records import FINAL, Claim, CodeFingerprint, Failure, RunRecord, Status, StoredResult
@@ -136,7 +139,7 @@ class Coordinator:
         """Before `run`: take what the run has done already, by position, as done."""
         self._resumption = Resumption(self._store, earlier)
 
-    def run(self, record: RunRecord, writer: RunWriter, target: LocalTarget, **first: Any) -> Status:
+    def run(self, record: RunRecord, writer: RunWriter, targets: Targets, **first: Any) -> Status:
         """Run the graph to its end; `first` is what else goes into the first commit."""
         started = time.monotonic() - (record.duration_s or 0.0)
         hold_reserve(self._store.path)
@@ -144,20 +147,23 @@ class Coordinator:
             state.id = record.number * STEP_RUNS_PER_RUN + state.node.position
         self._growth.first_id = record.number * STEP_RUNS_PER_RUN
         spool_folder = self._store.path / "spool"
-        self._target = target
         self._recorder = Recorder(writer, spool_folder, hear=self._growth.hear_logged)
         self._recorder.start_tags(record.tags)
         self._flight = SingleFlight(self._store, writer, self._recorder)
         self._planner.find_claims = self._flight.find_others
-        self._sender = Sender(self._store, self._planner)
+        self._sender = Sender(self._store, self._planner, is_held=targets.are_here)
         self._grown = GrownOutputs(self._store, self._planner)
         setup = make_setup(self._store, record.id, record.pipeline, self._working_directory)
         self._log_folder = self._store.path / "logs"
-        shared = share_slots(self._store.path, target.size, self._wake)
-        self._dispatcher = Dispatcher(
-            target, self._sender, setup, spool_folder / record.id, self._hear_return, self._claim, shared
-        )
-        ticket = target.call_when_free(self._wake)
+
+        def make_dispatcher(target: Target) -> Dispatcher:
+            shared = share_slots(self._store.path, target.size, self._wake) if target.shares_slots else None
+            folder = spool_folder / record.id
+            return Dispatcher(target, self._sender, setup, folder, self._hear_return, self._claim, shared)
+
+        self._dispatcher = Router(targets, make_dispatcher, wake=self._wake)
+        # What the coordinator reads is no step's read.
+        leave_thread_alone()
         self._first: dict[str, Any] = {"codes": self.codes(), **first}
         try:
             self._loop()
@@ -167,10 +173,7 @@ class Coordinator:
             raise
         finally:
             self._growth.close()
-            target.forget(ticket)
-            self._dispatcher.release_idle()
-            if shared is not None:
-                shared.close()
+            self._dispatcher.close()
         status = self._ending or (Status.FAILED if self.failed is not None else Status.COMPLETED)
         try:
             self._recorder.read_all_spools(self.states)
@@ -204,7 +207,10 @@ class Coordinator:
     def _give_up(self, error: BaseException, duration_s: float) -> None:
         for lease in self._dispatcher.leases:
             if lease.batches:
-                kill_tree(lease.process.pid)
+                if lease.process is None:
+                    lease.slot.cancel(now=True)
+                else:
+                    kill_tree(lease.process.pid)
                 lease.batches.clear()
                 lease.slot.replace()
         self.error = self.error or _reason_of(error)
@@ -242,15 +248,16 @@ class Coordinator:
             if self._unfinished:
                 self._wait()
 
-    def _settle(self) -> None:
+    def _settle(self, waiting: int = 0) -> None:
         """Plan nodes whose inputs are there, until there is something to send; a reused one brings others to that point.
 
-        In portions, so that the slots work on the first of many while the rest is planned.
+        In portions, so that the slots work on the first of many while the rest is planned. `waiting` are the nodes that
+        wait for a slot anyway.
         """
         while self._ending is None:
             if self._growth.pending:
                 self._growth.deliver()
-            if not self._arrived or self._dispatcher.queue:
+            if not self._arrived or len(self._dispatcher.queue) > waiting:
                 return
             states = [self._arrived.popleft() for _ in range(min(self._portion, len(self._arrived)))]
             self._portion = min(2 * self._portion, LARGEST_PORTION)
@@ -258,11 +265,6 @@ class Coordinator:
                 states = self._growth.take_special(states)
                 self._planner.plan(states)
                 self._follow_decisions(states)
-
-    def _plan_ahead(self) -> None:
-        queue, self._dispatcher.queue = self._dispatcher.queue, deque()
-        self._settle()
-        self._dispatcher.queue.extendleft(reversed(queue))
 
     def _follow_decisions(self, states: list[NodeRun]) -> None:
         now = ""
@@ -348,7 +350,7 @@ class Coordinator:
         except queue.Empty:
             if (self._arrived or self._growth.pending) and self._ending is None:
                 # There is more to plan than to wait for.
-                self._plan_ahead()
+                self._settle(len(self._dispatcher.queue))
                 return
             if self._recorder.is_worth_it():
                 self._commit()
@@ -388,18 +390,27 @@ class Coordinator:
         if not lease.batches or lease.batches[0] is not batch:
             # It went back to the queue when its worker died with the batch before it.
             return
-        if future.exception() is not None:
-            self._take_in_death(lease)
+        if future.cancelled() or future.exception() is not None:
+            if lease.process is None:
+                lease.batches.popleft()
+                self._take_in_loss(batch, lease.target.explain_loss(future))
+            else:
+                self._take_in_death(lease)
             return
         lease.batches.popleft()
         returned: Returned = pickle.loads(future.result())
+        if returned.loss is not None:
+            self._take_in_loss(batch, Failure(type_name="WorkerDied", message=returned.loss, traceback=""))
+            return
+        if lease.target.exchange is not None:
+            take_over(returned, lease.target.exchange, self._log_folder, self._recorder, self.states)
         learn_durations(batch, returned)
         outcomes = {outcome.position: outcome for outcome in returned.outcomes}
         spool = returned.spool_file
         if spool is None:
             # The worker could not be prepared for the run.
             lease.slot.setup = None
-        elif returned.outcomes[-1].spool_end > self._recorder.spool_offset(spool):
+        elif returned.outcomes and returned.outcomes[-1].spool_end > self._recorder.spool_offset(spool):
             self._recorder.read_spool(spool, self.states)
         for state in batch:
             outcome = outcomes.get(state.node.position)
@@ -427,6 +438,8 @@ class Coordinator:
             if outcome.failure.type_name == "StaleWorkerError":
                 lease.slot.replace()
                 self._hand_back(state)
+            elif is_canceled(outcome.failure):
+                self._take_canceled(state, outcome, log_file)
             elif not self._retry(state, outcome.failure):
                 state.status, state.failure = Status.FAILED, outcome.failure
                 self._recorder.add_computed(state, outcome, log_file, reason=self._reason(state))
@@ -450,6 +463,43 @@ class Coordinator:
             self._recorder.add_result(state, outcome)
         self._finish(state, outcome.duration_s, reason)
         self._serve_followers(state, reusable=reusable, returned_none=outcome.returned_none)
+
+    def _take_canceled(self, state: NodeRun, outcome: Outcome, log_file: str | None) -> None:
+        """A target that ends steps itself has ended one."""
+        unwanted = self._unwanted.get(state.node.position)
+        if self._ending is None and unwanted is None:
+            # Another step of its batch was meant, or the target took this process for dead, which only slept.
+            self._hand_back(state)
+            return
+        state.status = Status.CANCELED
+        self._recorder.add_ended(
+            state,
+            reason=unwanted or self._reason(state),
+            started_at=outcome.started_at,
+            duration_s=outcome.duration_s,
+            peak_memory_bytes=outcome.peak_memory_bytes,
+            log=(log_file, outcome.log_start, outcome.log_end),
+        )
+        self._count(state, 0.0, "canceled")
+        if self._ending is None:
+            self._skip_dependents(state)
+
+    def _take_in_loss(self, batch: list[NodeRun], failure: Failure | None) -> None:
+        """What a worker elsewhere did not bring back; without a failure it is no step's fault."""
+        is_lasting = failure is not None and failure.type_name == ComputeTargetError.__qualname__
+        if failure is None or (len(batch) > 1 and not is_lasting):
+            if failure is not None:
+                self._dispatcher.send_singly(batch)
+            for state in reversed(batch):
+                self._hand_back(state)
+            return
+        for state in batch:
+            self.progress.running.pop(state.node.name, None)
+            self._recorder.release_claim(state)
+            if is_lasting or not self._retry(state, failure):
+                state.status, state.failure = Status.FAILED, failure
+                self._recorder.add_ended(state, reason=self._reason(state))
+                self._fail(state)
 
     def _reason(self, state: NodeRun) -> str | None:
         return state.decision.reason if state.decision is not None else None
@@ -556,6 +606,10 @@ class Coordinator:
         self._count(state, 0.0, reason)
 
     def _end_early(self, status: Status) -> None:
+        if self._ending is None:
+            for lease in self._dispatcher.leases:
+                # What stands in line at a target elsewhere need not begin.
+                lease.slot.cancel(now=False)
         if self._ending is None or status is Status.CANCELED:
             self._ending = status
 
@@ -582,7 +636,7 @@ class Coordinator:
         peak = lease.memory_seen
         failure = Failure(
             type_name="TimeoutError" if why and why != "canceled" else "WorkerDied",
-            message=why or describe_death(lease, peak),
+            message=why or describe_exit(lease.process.exitcode, peak),
             traceback="",
         )
         log_file, process_pid = f"{lease.name}.log", lease.process.pid if lease.process is not None else None
@@ -616,6 +670,9 @@ class Coordinator:
 
     def _kill(self, lease: Lease, why: str) -> None:
         """End the worker of a lease; its batch comes back as a death."""
+        if lease.process is None:
+            lease.slot.cancel(now=True)
+            return
         mark = lease.read_mark()
         batch = lease.batches[0]
         at = mark.position if mark is not None else -1
@@ -736,7 +793,9 @@ class Coordinator:
                 self._recorder.add_running(state, mark.started_at, log_file, mark.log_start)
             if state.node.position in self._unwanted and not lease.doomed:
                 self._kill(lease, "canceled")
-            lease.memory_seen = _resident_bytes(lease.process.pid) or lease.memory_seen
+            if lease.process is None:
+                return
+            lease.memory_seen = resident_bytes(lease.process.pid) or lease.memory_seen
             cap_log(self._log_folder / log_file, mark.log_start)
             timeout_s = state.node.step.options.timeout_s
             if timeout_s is not None and time.time() - mark.started_at > timeout_s and not lease.doomed:
@@ -784,7 +843,7 @@ def _size_of(path: Path) -> int:
         return 0
 
 
-def _resident_bytes(pid: int) -> int | None:
+def resident_bytes(pid: int) -> int | None:
     try:
         with open(f"/proc/{pid}/statm", "rb") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import signal
 import time
 from collections import deque
@@ -14,9 +13,9 @@ from typing import Any
 from pipelite.execute.messages import Batch, Returned, RunSetup
 from pipelite.execute.sending import Sender
 from pipelite.execute.shared_slots import SharedSlots
-from pipelite.execute.slots import LocalTarget, Slot
 from pipelite.execute.spool import Mark, MarkFile
 from pipelite.execute.state import NodeRun
+from pipelite.execute.targets import Target, TargetSlot
 from pipelite.store import FileLock
 
 #: A batch is made to last about this long, so that others of its steps are handed on in time.
@@ -38,7 +37,8 @@ _durations: dict[str, float] = {}
 class Lease:
     """Slots held for the steps of one run: one that works, and those it needs the cores of."""
 
-    def __init__(self, slots: list[Slot], locks: list[FileLock], mark_folder: Path) -> None:
+    def __init__(self, target: Target, slots: list[TargetSlot], locks: list[FileLock], mark_folder: Path) -> None:
+        self.target = target
         self.slots = slots
         #: What keeps other runs from using the slots meanwhile.
         self.locks = locks
@@ -50,32 +50,39 @@ class Lease:
         self.doomed: dict[int, str] = {}
         #: Resident size of the worker at the last look.
         self.memory_seen: int | None = None
+        #: The worker's process where it is one of this process's own.
         self.process: Any = None
+        #: Name of the worker's files, once it is known.
+        self.worker: str | None = None
         #: The mark that was seen at the last look, and which of them the records have.
         self.seen: Mark | None = None
         self.recorded = -1
         self._mark_folder = mark_folder
         self._mark: MarkFile | None = None
-        self._mark_pid: int | None = None
+        self._mark_of: str | None = None
 
     @property
-    def slot(self) -> Slot:
+    def slot(self) -> TargetSlot:
         return self.slots[0]
 
     @property
     def name(self) -> str:
         """Name of its worker's files in the spool and log folders."""
-        return f"{self._mark_folder.name}/{self.process.pid}"
+        return f"{self._mark_folder.name}/{self.worker}"
 
     def read_mark(self) -> Mark | None:
         """Which step the worker is at; None before the first."""
-        if self.process is None:
+        if self.worker is None:
+            self.worker = self.slot.worker_name()
+        worker = self.worker
+        if worker is None:
             return None
-        if self._mark is None or self._mark_pid != self.process.pid:
-            path = self._mark_folder / f"{self.process.pid}.mark"
+        if self._mark is None or self._mark_of != worker:
+            path = self._mark_folder / f"{worker}.mark"
             if not path.exists():
                 return None
-            self._mark, self._mark_pid = MarkFile(path), self.process.pid
+            self.close()
+            self._mark, self._mark_of = MarkFile(path), worker
         mark = self._mark.get()
         return mark if mark.number else None
 
@@ -90,7 +97,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        target: LocalTarget,
+        target: Target,
         sender: Sender,
         setup: RunSetup,
         mark_folder: Path,
@@ -98,21 +105,23 @@ class Dispatcher:
         claim: Callable[[list[NodeRun]], list[NodeRun]],
         shared: SharedSlots | None,
     ) -> None:
-        self._target = target
+        self.target = target
         self._sender = sender
-        self._setup = setup
+        self._setup = target.adapt(setup)
         self._mark_folder = mark_folder
         self._returned = returned
         self._claim = claim
         self._shared = shared
         self.leases: list[Lease] = []
         self.queue: deque[NodeRun] = deque()
+        #: Positions of steps that were lost together with others: sent alone, the next loss tells whose it is.
+        self._singly: set[int] = set()
 
     def dispatch(self) -> None:
         """Send as much of the queue as there is room for."""
         while self.queue:
             state = self.queue[0]
-            cpus = min(state.node.step.options.cpus, self._target.size)
+            cpus = min(state.node.step.options.cpus, self.target.size)
             lease = self._find_room(state, cpus)
             if lease is None:
                 return
@@ -130,7 +139,16 @@ class Dispatcher:
             lease.close()
             if self._shared is not None:
                 self._shared.release(lease.locks)
-            self._target.release(lease.slots)
+            self.target.release(lease.slots)
+
+    def close(self) -> None:
+        """The run is over."""
+        if self._shared is not None:
+            self._shared.close()
+
+    def send_singly(self, batch: list[NodeRun]) -> None:
+        """Send each of these steps alone from now on."""
+        self._singly.update(state.node.position for state in batch)
 
     def running_count(self) -> int:
         return sum(len(lease.batches) for lease in self.leases)
@@ -149,7 +167,7 @@ class Dispatcher:
             self._refresh(found.slot)
             self.leases.append(found)
             return found
-        if cpus == 1 and self._estimate(state) < TINY_S:
+        if cpus == 1 and self.target.takes_ahead and self._estimate(state) < TINY_S:
             for lease in self.leases:
                 is_room = len(lease.batches) == 1 and len(lease.slots) == 1 and self._is_tiny(lease.batches[0])
                 if is_room and not self._must_yield(lease):
@@ -164,12 +182,12 @@ class Dispatcher:
             if taken is None:
                 return None
             locks = taken
-        slots = self._target.acquire(cpus)
+        slots = self.target.acquire(cpus)
         if slots is None:
             if self._shared is not None:
                 self._shared.release(locks)
             return None
-        return Lease(slots, locks, self._mark_folder)
+        return Lease(self.target, slots, locks, self._mark_folder)
 
     def _must_yield(self, lease: Lease) -> bool:
         # Once said it holds until the lease is idle and released: the slot works ahead, on a batch of tiny steps.
@@ -177,7 +195,7 @@ class Dispatcher:
             lease.is_to_yield = self._shared.must_yield(lease.since)
         return lease.is_to_yield
 
-    def _refresh(self, slot: Slot) -> None:
+    def _refresh(self, slot: TargetSlot) -> None:
         """Replace a worker that holds an older version of the code, or more functions than it will need again."""
         if len(slot.functions) > MOST_FUNCTIONS:
             slot.replace()
@@ -194,9 +212,11 @@ class Dispatcher:
         total = self._estimate(first)
         if cpus > 1 or total >= TINY_S or first.node.step.options.timeout_s is not None:
             return batch
+        if self._singly and first.node.position in self._singly:
+            return batch
         # Never more than a fair share of what is ready: the slots are to end at about the same time. A difference of
         # less than LEAST_S between them does not matter.
-        most = max(len(queue) // (2 * self._target.size), min(len(queue), int(LEAST_S / total)))
+        most = max(len(queue) // (2 * self.target.size), min(len(queue), int(LEAST_S / total)))
         while len(batch) < most and total < BATCH_S:
             following = queue[0]
             options = following.node.step.options
@@ -220,10 +240,13 @@ class Dispatcher:
         setup = None if slot.setup == self._setup.id else self._setup
         slot.setup = self._setup.id
         items = tuple([self._sender.make_item(state, cpus) for state in batch])
-        payload = pickle.dumps(Batch(setup, tuple(functions), items, BUDGET_S), pickle.HIGHEST_PROTOCOL)
+        if self.target.exchange is not None:
+            for state, item in zip(batch, items, strict=True):
+                self.target.exchange.send(self._sender.refs_of(state, item))
         lease.batches.append(batch)
-        future = slot.submit(payload)
+        future = slot.submit(Batch(setup, tuple(functions), items, BUDGET_S))
         lease.process = slot.process()
+        lease.worker = slot.worker_name()
         future.add_done_callback(lambda done: self._returned(lease, batch, done))
 
     def _estimate(self, state: NodeRun) -> float:
@@ -246,13 +269,12 @@ def learn_durations(batch: list[NodeRun], returned: Returned) -> None:
         _durations.clear()
 
 
-def describe_death(lease: Lease, peak_memory_bytes: int | None) -> str:
-    """Say how a worker ended."""
-    code = getattr(lease.process, "exitcode", None)
+def describe_exit(code: int | None, peak_memory_bytes: int | None) -> str:
+    """Say how a worker process ended, by its exit code: minus the signal where one ended it."""
     if code is None:
         return "its worker process ended"
     if code < 0:
-        name = signal.Signals(-code).name if -code in iter(signal.Signals) else str(-code)
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
         text = f"its worker process was ended by {name}"
         if name == "SIGKILL":
             text += ", which is what the system sends when memory runs out"

@@ -85,6 +85,13 @@ def _describe(step: Step[..., Any], code: CodeFingerprint, tracking: dict[str, A
     return ShippedFunction(next(_numbers), module, qualname, file, pickled, code, tracking)
 
 
+def hold_function(step: Step[..., Any], code: CodeFingerprint) -> ShippedFunction:
+    """Describe a step's function for a target in this process, which calls it as it is."""
+    function = step.func
+    qualname = str(getattr(function, "__qualname__", function))
+    return ShippedFunction(next(_numbers), None, qualname, None, None, code, {}, function)
+
+
 def receive_function(shipped: ShippedFunction, *, is_fresh: bool) -> Callable[..., Any]:
     """Get hold of a function in a worker, and make sure that it is the code that the run was planned with.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import attrs
@@ -27,6 +27,8 @@ class ShippedFunction:
     code: CodeFingerprint
     #: Options that are part of the fingerprint: version, depends_on, track.
     tracking: Mapping[str, Any]
+    #: The function itself, for a target in the coordinator's own process.
+    held: Callable[..., Any] | None = None
 
 
 @attrs.frozen
@@ -45,6 +47,12 @@ class RunSetup:
     environment: Mapping[str, str]
     #: File of the running script and the module name it has when imported, or None.
     main: tuple[str, str] | None
+    #: The worker's own folder for logs, spool and scratch, where it is not to use the workspace's.
+    folder: str | None = None
+    #: Name of the worker's files; None is its process id.
+    worker: str | None = None
+    #: Whether the worker keeps its own environment variables and import path: it may run on another machine.
+    is_elsewhere: bool = False
 
 
 class Stored(NamedTuple):
@@ -81,6 +89,8 @@ class WorkItem(NamedTuple):
     records_reads: bool
     #: Inputs that are files or folders: opening them is no news, they are in the key.
     input_paths: tuple[str, ...]
+    #: For a target that ends steps itself.
+    timeout_s: float | None = None
 
 
 class Batch(NamedTuple):
@@ -113,7 +123,8 @@ class Outcome(NamedTuple):
     ended_at: str
     duration_s: float
     cpu_s: float
-    peak_memory_bytes: int
+    #: None where it cannot be told from that of other steps.
+    peak_memory_bytes: int | None
     #: None where nothing was printed because it did not start.
     log_start: int | None
     log_end: int | None
@@ -121,10 +132,24 @@ class Outcome(NamedTuple):
     spool_end: int
 
 
+#: What a target that ends steps itself calls a canceled one: no exception has such a name.
+CANCELED = "(canceled)"
+
+
+def is_canceled(failure: Failure) -> bool:
+    return failure.type_name == CANCELED
+
+
 class Returned(NamedTuple):
     """What one call brings back."""
 
     outcomes: tuple[Outcome, ...]
-    #: None if the worker could not be prepared for the run.
+    #: None if the worker could not be prepared for the run, or where nothing is captured.
     log_file: str | None
+    #: None if the worker could not be prepared for the run.
     spool_file: str | None
+    #: Parts of the log file as (offset, bytes) and records of the spool, from a worker with a folder of its own.
+    log_parts: tuple[tuple[int, bytes], ...] = ()
+    spool_part: bytes = b""
+    #: Why nothing came of it, if the worker that had it first was lost.
+    loss: str | None = None

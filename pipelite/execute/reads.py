@@ -6,6 +6,8 @@ import os
 import site
 import sys
 import sysconfig
+import threading
+from collections.abc import Iterable
 from typing import Any
 
 from pipelite.plan import digest_read
@@ -31,36 +33,115 @@ class ReadRecorder:
         opened, self._opened = self._opened, None
         if not opened:
             return ()
-        ignored = (*ignored, *self._never)
-        loaded = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
-        reads = []
-        for path in opened:
-            if path in self._written or path in loaded or path.endswith(".pyc"):
-                continue
-            if any(path == place or path.startswith(place + os.sep) for place in ignored):
-                continue
-            found = digest_read(path)
-            if found is not None:
-                reads.append((_shorten(path, working_directory), found))
-        return tuple(sorted(set(reads)))
+        return _digest_reads(opened, self._written, working_directory, (*ignored, *self._never))
 
     def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
         # Called for every audited event of the process: leave at once in all cases but one.
         if event != "open" or self._opened is None:
             return
-        path, _, flags = arguments
-        # An integer is a descriptor that is open already; the import system opens code without flags.
-        if isinstance(path, int) or not flags:
-            return
-        try:
-            place = os.path.abspath(os.fsdecode(path))
-        except (TypeError, ValueError):
-            return
-        # The flags say what is asked of the file; the mode is None for os.open.
-        if flags & _WRITING:
-            self._written.add(place)
-        else:
-            self._opened[place] = None
+        _note(arguments, self._opened, self._written)
+
+
+class ThreadReads:
+    """What one step opens in a process where several run at once, each in a thread.
+
+    What a thread opens that is none of pipelite's counts for every step that runs meanwhile, since one of them may have
+    started it: a result may then be computed once too often, but an old one is never taken for a new one.
+    """
+
+    def __init__(self) -> None:
+        self._opened: dict[str, None] = {}
+        self._written: set[str] = set()
+
+    def __enter__(self) -> ThreadReads:
+        with _lock:
+            _listen()
+            _running.append(self)
+        _thread.reads = self
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        leave_thread_alone()
+        with _lock:
+            _running.remove(self)
+
+    def digests(self, *, working_directory: str, ignored: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+        """The data files read so far, with their digests."""
+        if not self._opened:
+            return ()
+        # Looking at them is not another read.
+        _thread.reads = None
+        return _digest_reads(
+            list(self._opened), self._written, working_directory, (*ignored, *_places_that_are_no_data())
+        )
+
+    def hear(self, arguments: tuple[Any, ...]) -> None:
+        _note(arguments, self._opened, self._written)
+
+
+def leave_thread_alone() -> None:
+    """What this thread opens is no step's read: it is one of pipelite's."""
+    _thread.reads = None
+
+
+_lock = threading.Lock()
+_running: list[ThreadReads] = []
+#: `reads`: whose reads those of this thread are; None for nobody's, missing where that is not known.
+_thread = threading.local()
+_listens = False
+
+
+def _listen() -> None:
+    global _listens
+    if not _listens:
+        _listens = True
+        sys.addaudithook(_hear_thread)
+
+
+def _hear_thread(event: str, arguments: tuple[Any, ...]) -> None:
+    if event != "open" or not _running:
+        return
+    try:
+        reads = _thread.reads
+    except AttributeError:
+        if threading.get_ident() != threading.main_thread().ident:
+            for reads in tuple(_running):
+                reads.hear(arguments)
+        return
+    if reads is not None:
+        reads.hear(arguments)
+
+
+def _note(arguments: tuple[Any, ...], opened: dict[str, None], written: set[str]) -> None:
+    path, _, flags = arguments
+    # An integer is a descriptor that is open already; the import system opens code without flags.
+    if isinstance(path, int) or not flags:
+        return
+    try:
+        place = os.path.abspath(os.fsdecode(path))
+    except (TypeError, ValueError):
+        return
+    # The flags say what is asked of the file; the mode is None for os.open.
+    if flags & _WRITING:
+        written.add(place)
+    else:
+        opened[place] = None
+
+
+def _digest_reads(
+    opened: Iterable[str], written: set[str], working_directory: str, ignored: tuple[str, ...]
+) -> tuple[tuple[str, str], ...]:
+    loaded = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    reads = []
+    for path in opened:
+        if path in written or path in loaded or path.endswith(".pyc"):
+            continue
+        if any(path == place or path.startswith(place + os.sep) for place in ignored):
+            continue
+        found = digest_read(path)
+        if found is not None:
+            reads.append((_shorten(path, working_directory), found))
+    return tuple(sorted(set(reads)))
 
 
 def _shorten(path: str, working_directory: str) -> str:

@@ -189,7 +189,11 @@ class Recorder:
         reader = self._spools.get(name)
         if reader is None:
             reader = self._spools[name] = SpoolReader(self._spool_folder / name)
-        for record in reader.read():
+        self.take_records(name, reader.read(), states)
+
+    def take_records(self, name: str, records: Iterable[dict[str, Any]], states: list[NodeRun]) -> None:
+        """Take over what steps logged, from records of the spool of that name."""
+        for record in records:
             self._new_spools = True
             if record["kind"] == "printed":
                 self._printed[record["position"]] = (f"{name.removesuffix('.jsonl')}.log", record)

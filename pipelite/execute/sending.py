@@ -6,11 +6,12 @@ import itertools
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pipelite.define import Expander, Item, Output, Step, iter_handles, replace_handles
-from pipelite.execute.functions import script_file, ship_function
+from pipelite.execute.functions import hold_function, script_file, ship_function
 from pipelite.execute.messages import Nested, Packed, RunSetup, ShippedFunction, Stored, WorkItem
 from pipelite.execute.state import NodeRun
 from pipelite.execute.threads import make_worker_environment
@@ -46,8 +47,10 @@ def make_setup(store: Store, run_id: str, pipeline: str, working_directory: str)
 class Sender:
     """Makes work items from the nodes of one run."""
 
-    def __init__(self, store: Store, planner: Planner) -> None:
+    def __init__(self, store: Store, planner: Planner, *, is_held: Callable[[Step[..., Any]], bool]) -> None:
         self._store = store
+        #: Whether a step stays in this process, so that its function need not travel.
+        self._is_held = is_held
         self._planner = planner
         self._shipped: dict[int, ShippedFunction] = {}
         self._constants: dict[int, Any] = {}
@@ -69,7 +72,8 @@ class Sender:
     def ship(self, step: Step[..., Any]) -> ShippedFunction:
         shipped = self._shipped.get(id(step))
         if shipped is None:
-            shipped = self._shipped[id(step)] = ship_function(step, self._planner.code_of(step).fingerprint)
+            prepare = hold_function if self._is_held(step) else ship_function
+            shipped = self._shipped[id(step)] = prepare(step, self._planner.code_of(step).fingerprint)
         return shipped
 
     def sources(self) -> dict[str, str]:
@@ -92,7 +96,17 @@ class Sender:
             cpus=cpus,
             records_reads=step.options.cache is not False,
             input_paths=tuple(os.path.abspath(path) for path in state.paths),
+            timeout_s=step.options.timeout_s,
         )
+
+    def refs_of(self, state: NodeRun, item: WorkItem) -> list[ArtifactRef]:
+        """Stored values that a node's function is given."""
+        refs = [
+            ref
+            for handle in iter_handles(state.node.inputs)
+            for ref in (self._planner.state_of(handle).outputs or {}).values()
+        ]
+        return [*refs, *(arg.ref for arg in (*item.args, *item.kwargs.values()) if type(arg) is Stored)]
 
     def _convert(self, state: NodeRun, value: Any) -> Any:
         kind = type(value)

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import itertools
 import os
+import pickle
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+from pipelite.execute.exchange import Exchange
+from pipelite.execute.messages import Batch, RunSetup
 from pipelite.execute.threads import CORES_VARIABLE, STEP_SLOTS_VARIABLE, make_worker_environment
+from pipelite.records import Failure
 
 #: How many slots this machine has, where it should not be the number of its cores.
 SLOTS_VARIABLE = "PIPELITE_SLOTS"
@@ -31,10 +35,11 @@ class Slot:
         #: Own source files that its worker has loaded, to the digest they had.
         self.sources: dict[str, str] = {}
 
-    def submit(self, payload: bytes) -> Future[bytes]:
+    def submit(self, batch: Batch) -> Future[bytes]:
         """Send a batch; starts the worker if there is none."""
         from pipelite.execute.worker import run_batch
 
+        payload = pickle.dumps(batch, pickle.HIGHEST_PROTOCOL)
         return self._start().submit(run_batch, payload)  # type: ignore[no-any-return]
 
     def warm_up(self) -> None:
@@ -44,6 +49,13 @@ class Slot:
     def process(self) -> Any:
         """The worker's process; there is one as soon as something was submitted."""
         return next(iter(self._executor._processes.values()))
+
+    def worker_name(self) -> str | None:
+        """Name of its worker's files."""
+        return str(self.process().pid)
+
+    def cancel(self, *, now: bool) -> None:
+        """Nothing: the coordinator ends the worker's process itself."""
 
     def replace(self) -> None:
         """End the worker at once; the next batch starts another."""
@@ -72,6 +84,14 @@ class Slot:
 class LocalTarget:
     """The slots of this process, shared by all of its runs."""
 
+    name = "local"
+    can_end_steps = True
+    takes_ahead = True
+    is_in_process = False
+    is_inline = False
+    shares_slots = True
+    exchange: Exchange | None = None
+
     def __init__(self, size: int) -> None:
         self.size = size
         self._lock = threading.Lock()
@@ -97,6 +117,16 @@ class LocalTarget:
             waiting = list(self._waiting.values())
         for wake in waiting:
             wake()
+
+    def explain_loss(self, future: Future[bytes]) -> Failure | None:
+        """Nothing: its workers are children of this process, and how they died is known."""
+
+    def adapt(self, setup: RunSetup) -> RunSetup:
+        """What its workers are told of a run: nothing but what all are told."""
+        return setup
+
+    def finish_run(self) -> None:
+        """Nothing: the workers are there for the next run."""
 
     def free_count(self) -> int:
         return len(self._free)

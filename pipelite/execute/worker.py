@@ -86,7 +86,7 @@ class Worker:
                 self._begin(self.wanted)
             except (PipeliteError, OSError) as exc:
                 # The next batch tries again.
-                return Returned((_failed_before_start(batch.items[0], exc),), None, None)
+                return Returned((failed_before_start(batch.items[0], exc),), None, None)
         until = time.monotonic() + batch.budget_s
         outcomes = []
         for item in batch.items:
@@ -118,14 +118,18 @@ class Worker:
             self.spool.close()
             self.mark.close()
         self.fingerprinter = Fingerprinter()
-        os.environ.clear()
+        if setup.is_elsewhere:
+            sys.path[:] = [*setup.sys_path, *(place for place in sys.path if place not in setup.sys_path)]
+        else:
+            os.environ.clear()
+            sys.path[:] = setup.sys_path
         os.environ.update(setup.environment)
-        os.chdir(setup.working_directory)
-        sys.path[:] = setup.sys_path
-        root = Path(setup.root)
-        self.store = ArtifactStore(root, prefix=lambda: setup.prefix)
+        if not setup.is_elsewhere or os.path.isdir(setup.working_directory):
+            os.chdir(setup.working_directory)
+        self.store = ArtifactStore(Path(setup.root), prefix=lambda: setup.prefix)
+        root = Path(setup.folder or setup.root)
         self.scratch_stem = root / "tmp" / f"{setup.prefix}scratch-"
-        name = f"{setup.run_id}/{os.getpid()}"
+        name = f"{setup.run_id}/{setup.worker or os.getpid()}"
         self.output.open(root / "logs" / f"{name}.log", f"{name}.log")
         self.log_end = self.output.end()
         self.spool_file = f"{name}.jsonl"
@@ -201,8 +205,8 @@ class Worker:
             artifacts=artifacts,
             returned_none=returned_none,
             reads=reads,
-            started_at=_to_text(started_at),
-            ended_at=_to_text(started_at + duration),
+            started_at=to_text(started_at),
+            ended_at=to_text(started_at + duration),
             duration_s=duration,
             cpu_s=cpu,
             peak_memory_bytes=peak,
@@ -223,7 +227,7 @@ class Worker:
                     "attempt": item.attempt,
                     "start": log_start,
                     "end": self.log_end,
-                    "at": _to_text(time.time()),
+                    "at": to_text(time.time()),
                 }
             )
 
@@ -329,9 +333,9 @@ def _overlap(values: Iterable[Any]) -> bool:
     return any(one == other or one in other.parents for one, other in itertools.permutations(paths, 2))
 
 
-def _failed_before_start(item: WorkItem, error: BaseException) -> Outcome:
+def failed_before_start(item: WorkItem, error: BaseException) -> Outcome:
     """The outcome of a step whose worker could not be prepared, for example because the disk is full."""
-    now = _to_text(time.time())
+    now = to_text(time.time())
     return Outcome(
         position=item.position,
         attempt=item.attempt,
@@ -396,7 +400,7 @@ def _leave_with_parent(parent: int) -> None:
     os._exit(1)
 
 
-def _to_text(seconds: float) -> str:
+def to_text(seconds: float) -> str:
     """Seconds since the epoch as times stand in rows."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
 

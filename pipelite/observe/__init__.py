@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pipelite.observe.figures import format_duration, format_size, format_time
     from pipelite.observe.mermaid import to_mermaid
     from pipelite.observe.outputs import describe_outputs
-    from pipelite.observe.progress import ProgressDisplay
+    from pipelite.observe.progress import ProgressDisplay, find_mode
     from pipelite.observe.tables import format_table
 
 #: Every run shows its progress; the rest is imported only by commands that look at runs.
@@ -22,6 +22,7 @@ _HOMES = {
     "ProgressDisplay": "progress",
     "describe_outputs": "outputs",
     "describe_run": "describe",
+    "find_mode": "progress",
     "explain_run": "explain",
     "explain_step": "explain",
     "format_duration": "figures",
@@ -40,6 +41,7 @@ __all__ = [
     "describe_run",
     "explain_run",
     "explain_step",
+    "find_mode",
     "format_duration",
     "format_size",
     "format_table",

@@ -11,7 +11,7 @@ from pipelite.store.dead_runs import LeftRun, Recovered, close_dead_runs, find_d
 from pipelite.store.locks import FileLock, is_locked
 from pipelite.store.logs import LOG_CAP_BYTES, read_log, read_log_from
 from pipelite.store.owners import OwnerLock, clear_dead_owners, is_alive, temporary_prefix
-from pipelite.store.parts import Part, join_parts
+from pipelite.store.parts import PARTS, Part, iter_parts, join_parts
 from pipelite.store.paths import remove_tree
 from pipelite.store.pickles import dumps_value, loads_value
 from pipelite.store.reader import (
@@ -43,6 +43,7 @@ from pipelite.store.schema import (
     step_run_id,
 )
 from pipelite.store.serializers import register_serializer
+from pipelite.store.settings import get_settings, put_setting, remove_setting
 from pipelite.store.sizes import size_text
 from pipelite.store.takeover import EarlierStepRun, check_resumable, get_earlier_step_runs, take_over
 from pipelite.store.workspace import Store, find_workspace
@@ -53,6 +54,7 @@ __all__ = [
     "LOG_CAP_BYTES",
     "METRIC_COLUMNS",
     "NONE_REFUSED",
+    "PARTS",
     "RESULT_COLUMNS",
     "STEP_RUNS_PER_RUN",
     "STEP_RUN_COLUMNS",
@@ -90,6 +92,7 @@ __all__ = [
     "get_previous_step_runs",
     "get_run",
     "get_run_sources",
+    "get_settings",
     "get_source",
     "get_step_run",
     "get_step_run_by_id",
@@ -98,14 +101,17 @@ __all__ = [
     "is_alive",
     "is_cancel_requested",
     "is_locked",
+    "iter_parts",
     "join_parts",
     "list_runs",
     "loads_value",
     "now_text",
+    "put_setting",
     "read_log",
     "read_log_from",
     "recover_ended_run",
     "register_serializer",
+    "remove_setting",
     "remove_tree",
     "request_cancel",
     "size_text",

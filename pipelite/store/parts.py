@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from pipelite.records import ArtifactRef
@@ -28,6 +28,19 @@ def join_parts(value: Any, *, identity: str, put: Callable[[Any], ArtifactRef]) 
 def load_parts(text: str, load: Callable[[ArtifactRef], Any]) -> Any:
     """The value, each of its parts loaded."""
     return _decode(json.loads(text), load)
+
+
+def iter_parts(text: str) -> Iterator[ArtifactRef]:
+    """Every stored value that such a value is put together from."""
+    waiting = [json.loads(text)]
+    while waiting:
+        form = waiting.pop()
+        if "ref" in form:
+            yield ArtifactRef(**form["ref"])
+        elif "dict" in form:
+            waiting.extend(form["dict"].values())
+        else:
+            waiting.extend(form.get("list") or form.get("tuple") or ())
 
 
 def _encode(value: Any, put: Callable[[Any], ArtifactRef]) -> Any:

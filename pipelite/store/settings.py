@@ -1,0 +1,29 @@
+"""Settings of a workspace: values by name, as JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pipelite.store.workspace import Store
+
+
+def get_settings(store: Store, prefix: str) -> dict[str, Any]:
+    """Return the settings whose names start with a prefix, without it."""
+    rows = store.database.read("SELECT name, value FROM settings ORDER BY name")
+    return {row["name"][len(prefix) :]: json.loads(row["value"]) for row in rows if row["name"].startswith(prefix)}
+
+
+def put_setting(store: Store, name: str, value: Any) -> None:
+    """Keep a setting; one of the same name is replaced."""
+    with store.database.write() as connection:
+        connection.execute(
+            "INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            (name, json.dumps(value)),
+        )
+
+
+def remove_setting(store: Store, name: str) -> None:
+    """Remove a setting; nothing happens if there is none."""
+    with store.database.write() as connection:
+        connection.execute("DELETE FROM settings WHERE name = ?", (name,))
