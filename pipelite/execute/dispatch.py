@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
-import signal
 import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from pipelite.execute.messages import Batch, Returned, RunSetup
+from pipelite.errors import StorageError
+from pipelite.execute.ending import WorkerProcess
+from pipelite.execute.messages import Batch, Returned, RunSetup, WorkItem
 from pipelite.execute.sending import Sender
 from pipelite.execute.shared_slots import SharedSlots
 from pipelite.execute.slots import LocalTarget, Slot
 from pipelite.execute.spool import Mark, MarkFile
 from pipelite.execute.state import NodeRun
+from pipelite.records import Status
 from pipelite.store import FileLock
 
 #: A batch is made to last about this long, so that others of its steps are handed on in time.
@@ -35,6 +38,15 @@ MOST_FUNCTIONS = 1000
 _durations: dict[str, float] = {}
 
 
+class Doom(NamedTuple):
+    """Why a worker was ended on purpose."""
+
+    #: In words, or what becomes of its step because the run ends.
+    why: str | Status
+    #: The step that is to blame.
+    step: NodeRun | None
+
+
 class Lease:
     """Slots held for the steps of one run: one that works, and those it needs the cores of."""
 
@@ -46,14 +58,16 @@ class Lease:
         #: Whether another run is to have a slot of it as soon as it is idle.
         self.is_to_yield = False
         self.batches: deque[list[NodeRun]] = deque()
-        #: Why the worker was ended on purpose, by the position of the step it was at.
-        self.doomed: dict[int, str] = {}
-        #: Resident size of the worker at the last look.
+        #: Set when the worker is ended on purpose.
+        self.doom: Doom | None = None
+        #: Largest resident size of the worker at the step it is at, as of the last look.
         self.memory_seen: int | None = None
-        self.process: Any = None
+        self.worker: WorkerProcess | None = None
         #: The mark that was seen at the last look, and which of them the records have.
         self.seen: Mark | None = None
         self.recorded = -1
+        #: The batch that was first in line at the last look, and since when (monotonic).
+        self.first_in_line: tuple[list[NodeRun], float] | None = None
         self._mark_folder = mark_folder
         self._mark: MarkFile | None = None
         self._mark_pid: int | None = None
@@ -65,24 +79,42 @@ class Lease:
     @property
     def name(self) -> str:
         """Name of its worker's files in the spool and log folders."""
-        return f"{self._mark_folder.name}/{self.process.pid}"
+        return f"{self._mark_folder.name}/{self._worker().pid}"
 
     def read_mark(self) -> Mark | None:
         """Which step the worker is at; None before the first."""
-        if self.process is None:
+        if self.worker is None or not self._has_mark():
             return None
-        if self._mark is None or self._mark_pid != self.process.pid:
-            path = self._mark_folder / f"{self.process.pid}.mark"
-            if not path.exists():
-                return None
-            self._mark, self._mark_pid = MarkFile(path), self.process.pid
-        mark = self._mark.get()
+        mark = self._open_mark().get()
         return mark if mark.number else None
+
+    def hold_back(self) -> None:
+        """Have the worker start no further step of what it was sent; they come back."""
+        # A worker that is not ready yet is to find it there; on a full disk it has other reasons not to start.
+        if self.worker is not None:
+            with contextlib.suppress(StorageError):
+                self._open_mark().stop()
+
+    def _has_mark(self) -> bool:
+        pid = self._worker().pid
+        return self._mark_pid == pid or (self._mark_folder / f"{pid}.mark").exists()
+
+    def _worker(self) -> WorkerProcess:
+        assert self.worker is not None
+        return self.worker
+
+    def _open_mark(self) -> MarkFile:
+        pid = self._worker().pid
+        if self._mark is None or self._mark_pid != pid:
+            self.close()
+            self._mark, self._mark_pid = MarkFile(self._mark_folder / f"{pid}.mark"), pid
+        return self._mark
 
     def close(self) -> None:
         if self._mark is not None:
             self._mark.close()
             self._mark = None
+            self._mark_pid = None
 
 
 class Dispatcher:
@@ -192,23 +224,40 @@ class Dispatcher:
         first = queue.popleft()
         batch = [first]
         total = self._estimate(first)
-        if cpus > 1 or total >= TINY_S or first.node.step.options.timeout_s is not None:
+        if cpus > 1 or total >= TINY_S:
             return batch
         # Never more than a fair share of what is ready: the slots are to end at about the same time. A difference of
         # less than LEAST_S between them does not matter.
         most = max(len(queue) // (2 * self._target.size), min(len(queue), int(LEAST_S / total)))
         while len(batch) < most and total < BATCH_S:
             following = queue[0]
-            options = following.node.step.options
             estimate = self._estimate(following)
-            if options.cpus > 1 or estimate >= TINY_S or options.timeout_s is not None:
+            if following.node.step.options.cpus > 1 or estimate >= TINY_S:
                 break
             batch.append(queue.popleft())
             total += estimate
         return batch
 
     def _send(self, lease: Lease, batch: list[NodeRun], cpus: int) -> None:
-        slot = lease.slot
+        for state in batch:
+            self._sender.ship(state.node.step)
+            state.attempts += 1
+        items = tuple([self._sender.make_item(state, cpus) for state in batch])
+        try:
+            future = self._submit(lease.slot, batch, items)
+        except RuntimeError:
+            # Its worker died while it had nothing to do: no step of this run is to blame.
+            if lease.batches:
+                # What it was sent before comes back as a death, and this with it.
+                lease.batches.append(batch)
+                return
+            lease.slot.replace()
+            future = self._submit(lease.slot, batch, items)
+        lease.batches.append(batch)
+        lease.worker = lease.slot.worker
+        future.add_done_callback(lambda done: self._returned(lease, batch, done))
+
+    def _submit(self, slot: Slot, batch: list[NodeRun], items: tuple[WorkItem, ...]) -> Future[bytes]:
         functions = []
         for state in batch:
             shipped = self._sender.ship(state.node.step)
@@ -216,15 +265,9 @@ class Dispatcher:
                 functions.append(shipped)
                 slot.functions.add(shipped.id)
                 slot.sources.update(shipped.code.sources)
-            state.attempts += 1
         setup = None if slot.setup == self._setup.id else self._setup
         slot.setup = self._setup.id
-        items = tuple([self._sender.make_item(state, cpus) for state in batch])
-        payload = pickle.dumps(Batch(setup, tuple(functions), items, BUDGET_S), pickle.HIGHEST_PROTOCOL)
-        lease.batches.append(batch)
-        future = slot.submit(payload)
-        lease.process = slot.process()
-        future.add_done_callback(lambda done: self._returned(lease, batch, done))
+        return slot.submit(pickle.dumps(Batch(setup, tuple(functions), items, BUDGET_S), pickle.HIGHEST_PROTOCOL))
 
     def _estimate(self, state: NodeRun) -> float:
         return _durations.get(state.code or "", TINY_S)
@@ -244,27 +287,3 @@ def learn_durations(batch: list[NodeRun], returned: Returned) -> None:
         _durations[code] = latest if before is None or latest > before else (before + latest) / 2
     if len(_durations) > 10_000:
         _durations.clear()
-
-
-def describe_death(lease: Lease, peak_memory_bytes: int | None) -> str:
-    """Say how a worker ended."""
-    code = getattr(lease.process, "exitcode", None)
-    if code is None:
-        return "its worker process ended"
-    if code < 0:
-        name = signal.Signals(-code).name if -code in iter(signal.Signals) else str(-code)
-        text = f"its worker process was ended by {name}"
-        if name == "SIGKILL":
-            text += ", which is what the system sends when memory runs out"
-    else:
-        text = f"its worker process exited with code {code}"
-    if peak_memory_bytes:
-        text += f"; its memory was last seen at {peak_memory_bytes / 2**20:.0f} MiB"
-    return text
-
-
-def wait_for_exit(process: Any, timeout_s: float = 2.0) -> None:
-    """Wait until the exit code of a dead worker is known."""
-    until = time.monotonic() + timeout_s
-    while process is not None and process.exitcode is None and time.monotonic() < until:
-        process.join(0.05)

@@ -128,3 +128,5 @@ class Returned(NamedTuple):
     #: None if the worker could not be prepared for the run.
     log_file: str | None
     spool_file: str | None
+    #: Whether the worker is to be replaced: memory ran out in it, or it could not end what a step left behind.
+    is_spent: bool
