@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 import attrs
 
+from pipelite.api.interrupts import read_grace
 from pipelite.api.workspace import open_store
 from pipelite.define import Graph, Step, bind_parameters, is_tracing, parameters_of, prefix, trace
 from pipelite.errors import DefinitionError, TracingError
@@ -98,8 +99,10 @@ class Pipeline(Generic[P, R]):
         StepFailed
             If a step failed; its `__cause__` is the step's own exception, where that can be pickled.
         RunCanceled
-            If the run was canceled, for example by Ctrl-C: once lets running steps finish, twice ends them.
+            If the run was canceled or interrupted, for example by Ctrl-C: once lets running steps finish, twice ends them.
         """
+        # A mistake there is told before anything has started.
+        read_grace()
         return self._start(parameters, shows_progress=True)._wait_in_foreground()
 
     def submit(self, **parameters: Any) -> Run:

@@ -10,11 +10,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pipelite.api.artifact import Artifact
-from pipelite.api.interrupts import canceled_by_ctrl_c
+from pipelite.api.interrupts import ended_by_signals, exit_with_130_if_uncaught
 from pipelite.api.metrics import Metrics
 from pipelite.api.outputs import Outputs
 from pipelite.api.workspace import close_dead_runs
-from pipelite.errors import NotFoundError, PipeliteError, RunCanceled, StepFailed
+from pipelite.errors import NotFoundError, RunCanceled, StepFailed
 from pipelite.plan import load_outputs
 from pipelite.records import FINAL, RESULT, RunRecord, Status, StepRunRecord
 from pipelite.store import (
@@ -27,6 +27,7 @@ from pipelite.store import (
     is_alive,
     loads_value,
     read_log,
+    request_cancel,
 )
 
 if TYPE_CHECKING:
@@ -172,15 +173,17 @@ class Run:
         return self
 
     def cancel(self) -> None:
-        """End it at once, with the steps that are running; nothing happens to a run that has ended."""
-        if self.record.status in _ENDED:
+        """Have it ended with the steps that are running, whichever process runs it; returns at once.
+
+        It is `canceling` until its processes have ended, which takes two seconds at most, and then `canceled`. Nothing
+        happens to a run that has ended; one that waits in the queue or was interrupted is `canceled` at once.
+        """
+        if self._execution is not None and self._execution.is_alive():
+            self._execution.coordinator.stop()
             return
-        if self._execution is None:
-            raise PipeliteError(
-                f"run {self._id} belongs to another process; press Ctrl-C there: "
-                "cancelling from outside comes in a later version"
-            )
-        self._execution.coordinator.stop()
+        # Nobody would hear the request to a process that is gone.
+        close_dead_runs(self._store)
+        request_cancel(self._store, self._id)
 
     def rerun(self) -> Run:
         """Run the same pipeline again, with the same parameters and the source that this run kept.
@@ -246,18 +249,26 @@ class Run:
         )
 
     def _wait_in_foreground(self) -> Run:
-        """Wait for its end; Ctrl-C lets running steps finish, a second one ends them."""
+        """Wait for its end; Ctrl-C or SIGTERM lets running steps finish, a second one ends them."""
         execution = self._execution
         assert execution is not None
-        with canceled_by_ctrl_c(execution.coordinator):
+        with ended_by_signals(execution):
             execution.join(None)
         execution.raise_error()
         status = self.record.status
         if status is Status.FAILED:
             raise self._failure()
         if status is Status.CANCELED:
-            raise RunCanceled(f"run {self._id} was canceled", run_id=self._id)
+            raise self._ended_early("was canceled")
+        if status is Status.INTERRUPTED:
+            raise self._ended_early(
+                f"was interrupted: {self.record.error}; `pipelite runs resume {self._id}` goes on with it"
+            )
         return self
+
+    def _ended_early(self, how: str) -> RunCanceled:
+        exit_with_130_if_uncaught()
+        return RunCanceled(f"run {self._id} {how}", run_id=self._id)
 
     def _repr_html_(self) -> str:
         from html import escape

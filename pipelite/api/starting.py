@@ -23,6 +23,15 @@ if TYPE_CHECKING:
     from pipelite.observe import ProgressDisplay
 
 
+#: Those of this process that have not ended.
+_living: set[Execution] = set()
+
+
+def living_executions() -> list[Execution]:
+    """Runs that threads of this process are running now."""
+    return list(_living)
+
+
 class Execution:
     """The thread of this process that runs a run."""
 
@@ -40,8 +49,10 @@ class Execution:
             except BaseException as exc:
                 self._error = exc
             finally:
+                _living.discard(self)
                 self._ended.set()
 
+        _living.add(self)
         # Not a daemon: the interpreter waits for it at exit.
         threading.Thread(target=run, name=f"pipelite-run-{self._record.id}").start()
 

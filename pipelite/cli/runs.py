@@ -1,4 +1,4 @@
-"""`pipelite runs`: looks at runs, waits for one, goes on with one or runs it again."""
+"""`pipelite runs`: looks at runs, waits for one, cancels, goes on with or repeats one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipelite.cli.cancel import cancel
 from pipelite.cli.logs import logs
 from pipelite.cli.options import json_option, run_argument, workspace_option
 from pipelite.cli.output import open_for_reading, print_json, print_text
@@ -19,7 +20,7 @@ STATUSES = ("queued", "running", "completed", "failed", "canceling", "canceled",
 
 @click.group()
 def runs() -> None:
-    """Look at runs, wait for one, go on with one or run it again.
+    """Look at runs, wait for one, cancel, go on with or repeat one.
 
     RUN is the id of a run, or enough of its beginning or end; by default the newest.
     """
@@ -28,6 +29,7 @@ def runs() -> None:
 runs.add_command(logs)
 runs.add_command(resume)
 runs.add_command(wait)
+runs.add_command(cancel)
 
 
 @runs.command("list")

@@ -23,9 +23,11 @@ import attrs
 from pipelite._garbage import collector_paused
 from pipelite.define import Graph, iter_handles
 from pipelite.errors import ComputeTargetError, PipeliteError, StorageError
+from pipelite.execute import deaths
 from pipelite.execute.collecting import take_over
 from pipelite.execute.conditions import explain_obstacle
-from pipelite.execute.dispatch import Dispatcher, Lease, describe_exit, learn_durations, wait_for_exit
+from pipelite.execute.dispatch import Dispatcher, Doom, Lease, learn_durations
+from pipelite.execute.ending import end_workers
 from pipelite.execute.failures import load_exception
 from pipelite.execute.growing import Growth
 from pipelite.execute.grown import GrownOutputs
@@ -118,10 +120,13 @@ class Coordinator:
         self._in_flight: dict[str, NodeRun] = {}
         self._delayed: list[tuple[float, int, NodeRun]] = []
         self._order = itertools.count()
-        #: What ends the run early: failed or canceled.
+        #: What ends the run early: failed, interrupted or canceled.
         self._ending: Status | None = None
         #: Steps that an expander has stopped and that were in a worker's hands, with the reason.
         self._unwanted: dict[int, str] = {}
+        #: Whether someone has asked for an end: seen at once, where an event waits for its turn.
+        self._is_asked_to_end = False
+        self._why_interrupted = ""
         self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._last_poll = time.monotonic()
         self._resumption: Resumption | None = None
@@ -147,6 +152,7 @@ class Coordinator:
             state.id = record.number * STEP_RUNS_PER_RUN + state.node.position
         self._growth.first_id = record.number * STEP_RUNS_PER_RUN
         spool_folder = self._store.path / "spool"
+        self._writer = writer
         self._recorder = Recorder(writer, spool_folder, hear=self._growth.hear_logged)
         self._recorder.start_tags(record.tags)
         self._flight = SingleFlight(self._store, writer, self._recorder)
@@ -174,12 +180,18 @@ class Coordinator:
         finally:
             self._growth.close()
             self._dispatcher.close()
-        status = self._ending or (Status.FAILED if self.failed is not None else Status.COMPLETED)
+        is_left = self._ending is Status.INTERRUPTED and self._unfinished > 0
+        status = Status.INTERRUPTED if is_left else self._final_status()
         try:
             self._recorder.read_all_spools(self.states)
-            self._commit(
-                status=status, error=self.error, ended_at=datetime.now(UTC), duration_s=time.monotonic() - started
-            )
+            duration_s = time.monotonic() - started
+            if is_left:
+                self._commit(duration_s=duration_s)
+                # Before another may go on with the run, and write its own.
+                shutil.rmtree(spool_folder / record.id, ignore_errors=True)
+                writer.release(self._why_interrupted)
+                return status
+            self._commit(status=status, error=self.error, ended_at=datetime.now(UTC), duration_s=duration_s)
         except BaseException as exc:
             self._give_up(exc, time.monotonic() - started)
             raise
@@ -191,26 +203,34 @@ class Coordinator:
 
     def drain(self) -> None:
         """Start nothing more, let running steps finish, and end as canceled."""
-        self._events.put(lambda: self._end_early(Status.CANCELED))
+        self._ask(lambda: self._end_early(Status.CANCELED))
 
     def stop(self) -> None:
         """End running steps at once, and the run as canceled."""
+        self._ask(lambda: self._end_now(Status.CANCELED))
 
-        def end_now() -> None:
-            self._end_early(Status.CANCELED)
-            for lease in self._dispatcher.leases:
-                if lease.batches:
-                    self._kill(lease, "canceled")
+    def interrupt(self, why: str, *, at_once: bool = False) -> None:
+        """Start nothing more, let running steps finish or not, and leave the rest of the run to whoever resumes it."""
 
-        self._events.put(end_now)
+        def end() -> None:
+            self._why_interrupted = why
+            self._end_now(Status.INTERRUPTED) if at_once else self._end_early(Status.INTERRUPTED)
+
+        self._ask(end)
+
+    def _ask(self, event: Callable[[], None]) -> None:
+        self._is_asked_to_end = True
+        self._events.put(event)
+
+    def _final_status(self) -> Status:
+        if self._ending is not None and self._ending is not Status.INTERRUPTED:
+            return self._ending
+        return Status.FAILED if self.failed is not None else Status.COMPLETED
 
     def _give_up(self, error: BaseException, duration_s: float) -> None:
         for lease in self._dispatcher.leases:
             if lease.batches:
-                if lease.process is None:
-                    lease.slot.cancel(now=True)
-                else:
-                    kill_tree(lease.process.pid)
+                lease.slot.cancel(now=True)
                 lease.batches.clear()
                 lease.slot.replace()
         self.error = self.error or _reason_of(error)
@@ -236,13 +256,14 @@ class Coordinator:
             self._settle()
             if self._ending is None:
                 self._bring_back_delayed()
-                if self._dispatcher.queue:
+                if self._dispatcher.queue and not self._is_asked_to_end:
                     self._prepare()
                     self._dispatcher.dispatch()
             else:
                 self._dispatcher.queue.clear()
                 if not self._dispatcher.running_count():
-                    self._skip_rest()
+                    if self._ending is not Status.INTERRUPTED:
+                        self._skip_rest()
                     return
             self._dispatcher.release_idle()
             if self._unfinished:
@@ -254,7 +275,7 @@ class Coordinator:
         In portions, so that the slots work on the first of many while the rest is planned. `waiting` are the nodes that
         wait for a slot anyway.
         """
-        while self._ending is None:
+        while self._ending is None and not self._is_asked_to_end:
             if self._growth.pending:
                 self._growth.deliver()
             if not self._arrived or len(self._dispatcher.queue) > waiting:
@@ -265,6 +286,8 @@ class Coordinator:
                 states = self._growth.take_special(states)
                 self._planner.plan(states)
                 self._follow_decisions(states)
+            if time.monotonic() - self._last_poll > POLL_S:
+                self._poll()
 
     def _follow_decisions(self, states: list[NodeRun]) -> None:
         now = ""
@@ -348,7 +371,7 @@ class Coordinator:
         try:
             event = self._events.get_nowait()
         except queue.Empty:
-            if (self._arrived or self._growth.pending) and self._ending is None:
+            if (self._arrived or self._growth.pending) and self._ending is None and not self._is_asked_to_end:
                 # There is more to plan than to wait for.
                 self._settle(len(self._dispatcher.queue))
                 return
@@ -390,12 +413,13 @@ class Coordinator:
         if not lease.batches or lease.batches[0] is not batch:
             # It went back to the queue when its worker died with the batch before it.
             return
-        if future.cancelled() or future.exception() is not None:
-            if lease.process is None:
-                lease.batches.popleft()
-                self._take_in_loss(batch, lease.target.explain_loss(future))
-            else:
-                self._take_in_death(lease)
+        if lease.worker is None and (future.cancelled() or future.exception() is not None):
+            lease.batches.popleft()
+            self._take_in_loss(batch, lease.target.explain_loss(future))
+            return
+        error = future.exception()
+        if error is not None:
+            self._take_in_death(lease, error)
             return
         lease.batches.popleft()
         returned: Returned = pickle.loads(future.result())
@@ -410,8 +434,11 @@ class Coordinator:
         if spool is None:
             # The worker could not be prepared for the run.
             lease.slot.setup = None
-        elif returned.outcomes and returned.outcomes[-1].spool_end > self._recorder.spool_offset(spool):
+        elif outcomes and returned.outcomes[-1].spool_end > self._recorder.spool_offset(spool):
             self._recorder.read_spool(spool, self.states)
+        if returned.is_spent or lease.doom is not None:
+            # Or its time was up at the moment when it was done.
+            self._dismiss(lease)
         for state in batch:
             outcome = outcomes.get(state.node.position)
             if outcome is None:
@@ -428,6 +455,15 @@ class Coordinator:
             return
         self._dispatcher.queue.appendleft(state)
 
+    def _dismiss(self, lease: Lease) -> None:
+        """Replace the worker of a lease, which has come to its end without fault of the steps that wait for it."""
+        waiting = [state for batch in lease.batches for state in batch]
+        lease.batches.clear()
+        lease.doom = None
+        lease.slot.replace()
+        for state in reversed(waiting):
+            self._hand_back(state)
+
     def _take_outcome(self, lease: Lease, state: NodeRun, outcome: Outcome, log_file: str | None) -> None:
         self.progress.running.pop(state.node.name, None)
         self._recorder.release_claim(state)
@@ -436,7 +472,7 @@ class Coordinator:
             cap_log(self._log_folder / log_file, outcome.log_start or 0, outcome.log_end)
         if outcome.failure is not None:
             if outcome.failure.type_name == "StaleWorkerError":
-                lease.slot.replace()
+                self._dismiss(lease)
                 self._hand_back(state)
             elif is_canceled(outcome.failure):
                 self._take_canceled(state, outcome, log_file)
@@ -471,7 +507,7 @@ class Coordinator:
             # Another step of its batch was meant, or the target took this process for dead, which only slept.
             self._hand_back(state)
             return
-        state.status = Status.CANCELED
+        state.status = Status.INTERRUPTED if self._ending is Status.INTERRUPTED else Status.CANCELED
         self._recorder.add_ended(
             state,
             reason=unwanted or self._reason(state),
@@ -480,7 +516,8 @@ class Coordinator:
             peak_memory_bytes=outcome.peak_memory_bytes,
             log=(log_file, outcome.log_start, outcome.log_end),
         )
-        self._count(state, 0.0, "canceled")
+        if state.status is Status.CANCELED:
+            self._count(state, 0.0, "canceled")
         if self._ending is None:
             self._skip_dependents(state)
 
@@ -606,12 +643,27 @@ class Coordinator:
         self._count(state, 0.0, reason)
 
     def _end_early(self, status: Status) -> None:
-        if self._ending is None:
-            for lease in self._dispatcher.leases:
-                # What stands in line at a target elsewhere need not begin.
-                lease.slot.cancel(now=False)
-        if self._ending is None or status is Status.CANCELED:
+        """Start nothing more; steps that run go on."""
+        if self._ending is None or _ENDINGS.index(status) > _ENDINGS.index(self._ending):
             self._ending = status
+            if status is Status.CANCELED:
+                self._commit(status=Status.CANCELING)
+        self._is_asked_to_end = True
+        for lease in self._dispatcher.leases:
+            if lease.batches:
+                lease.hold_back()
+
+    def _end_now(self, status: Status) -> None:
+        """End the steps that run, too."""
+        self._end_early(status)
+        workers = []
+        for lease in self._dispatcher.leases:
+            if lease.batches and lease.worker is None:
+                lease.slot.cancel(now=True)
+            elif lease.batches and lease.worker is not None and lease.doom is None:
+                lease.doom = Doom(status, None)
+                workers.append(lease.worker)
+        end_workers(workers)
 
     def _skip_rest(self) -> None:
         why = "the run was canceled" if self._ending is Status.CANCELED else "another step failed"
@@ -623,62 +675,54 @@ class Coordinator:
             else:
                 self._skip(state, f"{why} before it started")
 
-    def _take_in_death(self, lease: Lease) -> None:
+    def _take_in_death(self, lease: Lease, error: BaseException | None = None) -> None:
         """A worker died: the step it was at is charged, the others that it had been sent go back to the queue."""
         batch = [state for sent in lease.batches for state in sent]
         lease.batches.clear()
-        wait_for_exit(lease.process)
-        mark = lease.read_mark()
-        at = mark.position if mark is not None else -1
-        guilty = next((state for state in batch if state.node.position == at), batch[0])
+        death = deaths.take_in(lease, batch, error)
+        lease.doom = None
+        log_file = f"{lease.name}.log"
         self._recorder.read_grown_spools([f"{lease.name}.jsonl"], self.states)
-        why = lease.doomed.pop(guilty.node.position, None)
-        peak = lease.memory_seen
-        failure = Failure(
-            type_name="TimeoutError" if why and why != "canceled" else "WorkerDied",
-            message=why or describe_exit(lease.process.exitcode, peak),
-            traceback="",
-        )
-        log_file, process_pid = f"{lease.name}.log", lease.process.pid if lease.process is not None else None
         lease.slot.replace()
         for state in reversed(batch):
-            if state is not guilty:
+            if state is not death.guilty:
                 self._hand_back(state)
-        self.progress.running.pop(guilty.node.name, None)
-        self._recorder.release_claim(guilty)
-        started_at = mark.started_at if mark is not None and guilty.node.position == at else None
-        if why != "canceled" and self._retry(guilty, failure):
+        if death.guilty is not None:
+            self._charge(death.guilty, death, log_file)
+
+    def _charge(self, state: NodeRun, death: deaths.Death, log_file: str) -> None:
+        self.progress.running.pop(state.node.name, None)
+        self._recorder.release_claim(state)
+        if death.ended_as is None and self._retry(state, death.failure):
             return
-        guilty.failure = failure if why != "canceled" else None
-        guilty.status = Status.CANCELED if why == "canceled" else Status.FAILED
-        figures: dict[str, Any] = {"peak_memory_bytes": peak}
-        if started_at is not None and mark is not None and process_pid is not None:
+        state.status = death.ended_as or Status.FAILED
+        if death.ended_as is None:
+            state.failure = death.failure
+        figures: dict[str, Any] = {"peak_memory_bytes": death.peak_memory_bytes}
+        mark = death.mark
+        if mark is not None:
             figures.update(
-                started_at=datetime.fromtimestamp(started_at, UTC).isoformat(timespec="microseconds"),
-                duration_s=max(0.0, time.time() - started_at),
+                started_at=datetime.fromtimestamp(mark.started_at, UTC).isoformat(timespec="microseconds"),
+                duration_s=max(0.0, time.time() - mark.started_at),
                 log=(log_file, mark.log_start, _size_of(self._log_folder / log_file)),
             )
-        reason = self._unwanted.get(guilty.node.position) if why == "canceled" else None
-        self._recorder.add_ended(guilty, reason=reason or self._reason(guilty), **figures)
-        if guilty.status is Status.FAILED:
-            self._fail(guilty)
-        else:
-            self._count(guilty, 0.0, "canceled")
+        reason = self._unwanted.get(state.node.position) if death.ended_as is Status.CANCELED else None
+        self._recorder.add_ended(state, reason=reason or self._reason(state), **figures)
+        if state.status is Status.FAILED:
+            self._fail(state)
+        elif state.status is Status.CANCELED:
+            self._count(state, 0.0, "canceled")
             if self._ending is None:
                 # It was stopped alone.
-                self._skip_dependents(guilty)
+                self._skip_dependents(state)
 
-    def _kill(self, lease: Lease, why: str) -> None:
+    def _end(self, lease: Lease, doom: Doom) -> None:
         """End the worker of a lease; its batch comes back as a death."""
-        if lease.process is None:
+        if lease.worker is None:
             lease.slot.cancel(now=True)
-            return
-        mark = lease.read_mark()
-        batch = lease.batches[0]
-        at = mark.position if mark is not None else -1
-        guilty = next((state for state in batch if state.node.position == at), batch[0])
-        lease.doomed[guilty.node.position] = why
-        kill_tree(lease.process.pid)
+        elif lease.doom is None:
+            lease.doom = doom
+            end_workers([lease.worker])
 
     # What expanders ask for.
 
@@ -727,7 +771,7 @@ class Coordinator:
             return
         self._unwanted[state.node.position] = reason
         if len(lease.batches) == 1 and lease.batches[0] == [state]:
-            self._kill(lease, "canceled")
+            self._end(lease, Doom(Status.CANCELED, state))
 
     def record(self, state: NodeRun, kind: str, value: Any) -> None:
         self._recorder.add_growth(state, kind, value)
@@ -769,20 +813,29 @@ class Coordinator:
 
     def _poll(self) -> None:
         self._last_poll = time.monotonic()
-        for lease in self._dispatcher.leases:
+        for lease in list(self._dispatcher.leases):
             if lease.batches:
                 self._look_at_lease(lease)
+        if self._writer.look() and self._ending is not Status.CANCELED:
+            self._end_now(Status.CANCELED)
         if self._recorder.is_due():
             self._commit()
 
     def _look_at_lease(self, lease: Lease) -> None:
+        if lease.worker is not None:
+            # A result that waits for its turn is not lost with its worker.
+            if self._events.empty() and deaths.look(lease):
+                self._take_in_death(lease)
+                return
+            doom = deaths.find_overdue(lease)
+            if doom is not None:
+                self._end(lease, doom)
+                return
         mark = lease.read_mark()
-        if mark is None:
+        state = deaths.find_marked([state for batch in lease.batches for state in batch], mark)
+        if mark is None or state is None:
             return
         self._recorder.read_grown_spools([f"{lease.name}.jsonl"], self.states)
-        state = self.states[mark.position] if mark.position < len(self.states) else None
-        if state is None or all(state not in batch for batch in lease.batches):
-            return
         if lease.seen is not None and lease.seen.number == mark.number:
             # It has been at the same step for two looks: that is worth a record of its own.
             log_file = f"{lease.name}.log"
@@ -791,32 +844,15 @@ class Coordinator:
                 self.progress.running[state.node.name] = mark.started_at
                 state.status = Status.RUNNING
                 self._recorder.add_running(state, mark.started_at, log_file, mark.log_start)
-            if state.node.position in self._unwanted and not lease.doomed:
-                self._kill(lease, "canceled")
-            if lease.process is None:
-                return
-            lease.memory_seen = resident_bytes(lease.process.pid) or lease.memory_seen
-            cap_log(self._log_folder / log_file, mark.log_start)
-            timeout_s = state.node.step.options.timeout_s
-            if timeout_s is not None and time.time() - mark.started_at > timeout_s and not lease.doomed:
-                self._kill(lease, f"it took longer than its timeout of {timeout_s:g} s and was ended")
+            if state.node.position in self._unwanted:
+                self._end(lease, Doom(Status.CANCELED, state))
+            if lease.worker is not None:
+                cap_log(self._log_folder / log_file, mark.log_start)
         lease.seen = mark
 
 
-def kill_tree(pid: int) -> None:
-    """End a process and its descendants at once."""
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        family = [*process.children(recursive=True), process]
-    except psutil.NoSuchProcess:
-        return
-    for member in family:
-        try:
-            member.kill()
-        except psutil.NoSuchProcess:
-            continue
+#: What may end a run early; a later one takes the place of an earlier one.
+_ENDINGS = (Status.FAILED, Status.INTERRUPTED, Status.CANCELED)
 
 
 def _is_retried(failure: Failure, retry_on: tuple[type[BaseException], ...]) -> bool:
@@ -841,11 +877,3 @@ def _size_of(path: Path) -> int:
         return os.path.getsize(path)
     except OSError:
         return 0
-
-
-def resident_bytes(pid: int) -> int | None:
-    try:
-        with open(f"/proc/{pid}/statm", "rb") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        return None

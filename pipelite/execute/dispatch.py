@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import signal
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from pipelite.execute.messages import Batch, Returned, RunSetup
+from pipelite.errors import StorageError
+from pipelite.execute.ending import WorkerProcess
+from pipelite.execute.messages import Batch, Returned, RunSetup, WorkItem
 from pipelite.execute.sending import Sender
 from pipelite.execute.shared_slots import SharedSlots
 from pipelite.execute.spool import Mark, MarkFile
 from pipelite.execute.state import NodeRun
 from pipelite.execute.targets import Target, TargetSlot
+from pipelite.records import Status
 from pipelite.store import FileLock
 
 #: A batch is made to last about this long, so that others of its steps are handed on in time.
@@ -34,6 +37,15 @@ MOST_FUNCTIONS = 1000
 _durations: dict[str, float] = {}
 
 
+class Doom(NamedTuple):
+    """Why a worker was ended on purpose."""
+
+    #: In words, or what becomes of its step because the run ends.
+    why: str | Status
+    #: The step that is to blame.
+    step: NodeRun | None
+
+
 class Lease:
     """Slots held for the steps of one run: one that works, and those it needs the cores of."""
 
@@ -46,17 +58,19 @@ class Lease:
         #: Whether another run is to have a slot of it as soon as it is idle.
         self.is_to_yield = False
         self.batches: deque[list[NodeRun]] = deque()
-        #: Why the worker was ended on purpose, by the position of the step it was at.
-        self.doomed: dict[int, str] = {}
-        #: Resident size of the worker at the last look.
+        #: Set when the worker is ended on purpose.
+        self.doom: Doom | None = None
+        #: Largest resident size of the worker at the step it is at, as of the last look.
         self.memory_seen: int | None = None
-        #: The worker's process where it is one of this process's own.
-        self.process: Any = None
+        #: The worker's process, where it is a child of this one.
+        self.worker: WorkerProcess | None = None
         #: Name of the worker's files, once it is known.
-        self.worker: str | None = None
+        self.files: str | None = None
         #: The mark that was seen at the last look, and which of them the records have.
         self.seen: Mark | None = None
         self.recorded = -1
+        #: The batch that was first in line at the last look, and since when (monotonic).
+        self.first_in_line: tuple[list[NodeRun], float] | None = None
         self._mark_folder = mark_folder
         self._mark: MarkFile | None = None
         self._mark_of: str | None = None
@@ -68,28 +82,40 @@ class Lease:
     @property
     def name(self) -> str:
         """Name of its worker's files in the spool and log folders."""
-        return f"{self._mark_folder.name}/{self.worker}"
+        return f"{self._mark_folder.name}/{self.files}"
 
     def read_mark(self) -> Mark | None:
         """Which step the worker is at; None before the first."""
-        if self.worker is None:
-            self.worker = self.slot.worker_name()
-        worker = self.worker
-        if worker is None:
+        if self.files is None:
+            self.files = self.slot.files_name()
+        if self.files is None or not self._has_mark(self.files):
             return None
-        if self._mark is None or self._mark_of != worker:
-            path = self._mark_folder / f"{worker}.mark"
-            if not path.exists():
-                return None
-            self.close()
-            self._mark, self._mark_of = MarkFile(path), worker
-        mark = self._mark.get()
+        mark = self._open_mark(self.files).get()
         return mark if mark.number else None
+
+    def hold_back(self) -> None:
+        """Have the worker start no further step of what it was sent; they come back."""
+        # What stands in line at a target elsewhere need not begin.
+        self.slot.cancel(now=False)
+        # A worker that is not ready yet is to find it there; on a full disk it has other reasons not to start.
+        if self.files is not None:
+            with contextlib.suppress(StorageError):
+                self._open_mark(self.files).stop()
+
+    def _has_mark(self, files: str) -> bool:
+        return self._mark_of == files or (self._mark_folder / f"{files}.mark").exists()
+
+    def _open_mark(self, files: str) -> MarkFile:
+        if self._mark is None or self._mark_of != files:
+            self.close()
+            self._mark, self._mark_of = MarkFile(self._mark_folder / f"{files}.mark"), files
+        return self._mark
 
     def close(self) -> None:
         if self._mark is not None:
             self._mark.close()
             self._mark = None
+            self._mark_of = None
 
 
 class Dispatcher:
@@ -210,7 +236,7 @@ class Dispatcher:
         first = queue.popleft()
         batch = [first]
         total = self._estimate(first)
-        if cpus > 1 or total >= TINY_S or first.node.step.options.timeout_s is not None:
+        if cpus > 1 or total >= TINY_S:
             return batch
         if self._singly and first.node.position in self._singly:
             return batch
@@ -219,16 +245,36 @@ class Dispatcher:
         most = max(len(queue) // (2 * self.target.size), min(len(queue), int(LEAST_S / total)))
         while len(batch) < most and total < BATCH_S:
             following = queue[0]
-            options = following.node.step.options
             estimate = self._estimate(following)
-            if options.cpus > 1 or estimate >= TINY_S or options.timeout_s is not None:
+            if following.node.step.options.cpus > 1 or estimate >= TINY_S:
                 break
             batch.append(queue.popleft())
             total += estimate
         return batch
 
     def _send(self, lease: Lease, batch: list[NodeRun], cpus: int) -> None:
-        slot = lease.slot
+        for state in batch:
+            self._sender.ship(state.node.step)
+            state.attempts += 1
+        items = tuple([self._sender.make_item(state, cpus) for state in batch])
+        if self.target.exchange is not None:
+            for state, item in zip(batch, items, strict=True):
+                self.target.exchange.send(self._sender.refs_of(state, item))
+        try:
+            future = self._submit(lease.slot, batch, items)
+        except RuntimeError:
+            # Its worker died while it had nothing to do: no step of this run is to blame.
+            if lease.batches:
+                # What it was sent before comes back as a death, and this with it.
+                lease.batches.append(batch)
+                return
+            lease.slot.replace()
+            future = self._submit(lease.slot, batch, items)
+        lease.batches.append(batch)
+        lease.worker, lease.files = lease.slot.worker, lease.slot.files_name()
+        future.add_done_callback(lambda done: self._returned(lease, batch, done))
+
+    def _submit(self, slot: TargetSlot, batch: list[NodeRun], items: tuple[WorkItem, ...]) -> Future[bytes]:
         functions = []
         for state in batch:
             shipped = self._sender.ship(state.node.step)
@@ -236,18 +282,9 @@ class Dispatcher:
                 functions.append(shipped)
                 slot.functions.add(shipped.id)
                 slot.sources.update(shipped.code.sources)
-            state.attempts += 1
         setup = None if slot.setup == self._setup.id else self._setup
         slot.setup = self._setup.id
-        items = tuple([self._sender.make_item(state, cpus) for state in batch])
-        if self.target.exchange is not None:
-            for state, item in zip(batch, items, strict=True):
-                self.target.exchange.send(self._sender.refs_of(state, item))
-        lease.batches.append(batch)
-        future = slot.submit(Batch(setup, tuple(functions), items, BUDGET_S))
-        lease.process = slot.process()
-        lease.worker = slot.worker_name()
-        future.add_done_callback(lambda done: self._returned(lease, batch, done))
+        return slot.submit(Batch(setup, tuple(functions), items, BUDGET_S))
 
     def _estimate(self, state: NodeRun) -> float:
         return _durations.get(state.code or "", TINY_S)
@@ -267,26 +304,3 @@ def learn_durations(batch: list[NodeRun], returned: Returned) -> None:
         _durations[code] = latest if before is None or latest > before else (before + latest) / 2
     if len(_durations) > 10_000:
         _durations.clear()
-
-
-def describe_exit(code: int | None, peak_memory_bytes: int | None) -> str:
-    """Say how a worker process ended, by its exit code: minus the signal where one ended it."""
-    if code is None:
-        return "its worker process ended"
-    if code < 0:
-        name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
-        text = f"its worker process was ended by {name}"
-        if name == "SIGKILL":
-            text += ", which is what the system sends when memory runs out"
-    else:
-        text = f"its worker process exited with code {code}"
-    if peak_memory_bytes:
-        text += f"; its memory was last seen at {peak_memory_bytes / 2**20:.0f} MiB"
-    return text
-
-
-def wait_for_exit(process: Any, timeout_s: float = 2.0) -> None:
-    """Wait until the exit code of a dead worker is known."""
-    until = time.monotonic() + timeout_s
-    while process is not None and process.exitcode is None and time.monotonic() < until:
-        process.join(0.05)

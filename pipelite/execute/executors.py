@@ -34,6 +34,9 @@ def _sender() -> str:
 class ExecutorSlot:
     """One batch on its way through an executor. Which worker gets it is the executor's business."""
 
+    #: None: it is no child of this process.
+    worker = None
+
     def __init__(self, target: ExecutorTarget) -> None:
         self._target = target
         #: Nothing: any worker may get the next batch, so each brings all it needs along.
@@ -52,10 +55,7 @@ class ExecutorSlot:
         self._token = f"{os.getpid()}-{next(_tokens)}"
         return self._target.send(self._token, batch)
 
-    def process(self) -> None:
-        """The worker is no child of this process."""
-
-    def worker_name(self) -> str | None:
+    def files_name(self) -> str | None:
         """Name of the files of the worker that took the batch."""
         return self._target.meeting.who_took(self._token) if self._target.exchange is None else None
 

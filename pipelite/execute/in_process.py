@@ -62,6 +62,8 @@ class ThreadWorker(Worker):
         until = time.monotonic() + batch.budget_s
         outcomes = []
         for item in batch.items:
+            if self.mark.is_stopped():
+                break
             outcomes.append(self._run_item(item))
             if time.monotonic() > until:
                 break
@@ -153,6 +155,8 @@ class ThreadWorker(Worker):
 class InlineSlot:
     """Runs what it is sent in the thread that sends it."""
 
+    worker = None
+
     def __init__(self) -> None:
         self.setup: int | None = None
         self.functions: set[int] = set()
@@ -164,10 +168,7 @@ class InlineSlot:
         self._fill(future, batch)
         return future
 
-    def process(self) -> None:
-        """No process of its own."""
-
-    def worker_name(self) -> str | None:
+    def files_name(self) -> str | None:
         return self._worker.name
 
     def cancel(self, *, now: bool) -> None:

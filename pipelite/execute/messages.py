@@ -148,6 +148,8 @@ class Returned(NamedTuple):
     log_file: str | None
     #: None if the worker could not be prepared for the run.
     spool_file: str | None
+    #: Whether the worker is to be replaced: memory ran out in it, or it could not end what a step left behind.
+    is_spent: bool = False
     #: Parts of the log file as (offset, bytes) and records of the spool, from a worker with a folder of its own.
     log_parts: tuple[tuple[int, bytes], ...] = ()
     spool_part: bytes = b""

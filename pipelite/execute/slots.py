@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+from pipelite.execute.ending import WorkerProcess, dismiss_watcher, end_workers, make_badge, wear
 from pipelite.execute.exchange import Exchange
 from pipelite.execute.messages import Batch, RunSetup
 from pipelite.execute.threads import CORES_VARIABLE, STEP_SLOTS_VARIABLE, make_worker_environment
@@ -28,6 +29,8 @@ class Slot:
     def __init__(self, number: int) -> None:
         self.number = number
         self._executor: Any = None
+        #: Its worker, as soon as one was started.
+        self.worker: WorkerProcess | None = None
         #: Number of the run setup that its worker has.
         self.setup: int | None = None
         #: Numbers of the functions that its worker has.
@@ -36,7 +39,13 @@ class Slot:
         self.sources: dict[str, str] = {}
 
     def submit(self, batch: Batch) -> Future[bytes]:
-        """Send a batch; starts the worker if there is none."""
+        """Send a batch; starts the worker if there is none.
+
+        Raises
+        ------
+        RuntimeError
+            If the worker died since the last batch; `replace` helps.
+        """
         from pipelite.execute.worker import run_batch
 
         payload = pickle.dumps(batch, pickle.HIGHEST_PROTOCOL)
@@ -44,22 +53,21 @@ class Slot:
 
     def warm_up(self) -> None:
         """Start the worker, without waiting for it."""
-        self._start()._ensure_executor_running()
+        self._start()
 
-    def process(self) -> Any:
-        """The worker's process; there is one as soon as something was submitted."""
-        return next(iter(self._executor._processes.values()))
-
-    def worker_name(self) -> str | None:
+    def files_name(self) -> str | None:
         """Name of its worker's files."""
-        return str(self.process().pid)
+        return None if self.worker is None else str(self.worker.pid)
 
     def cancel(self, *, now: bool) -> None:
         """Nothing: the coordinator ends the worker's process itself."""
 
     def replace(self) -> None:
-        """End the worker at once; the next batch starts another."""
+        """End the worker at once, with all it started; the next batch starts another."""
         executor, self._executor = self._executor, None
+        worker, self.worker = self.worker, None
+        if worker is not None:
+            end_workers([worker])
         self.setup = None
         self.functions = set()
         self.sources = {}
@@ -72,12 +80,20 @@ class Slot:
 
             from pipelite.execute.worker import start_worker
 
-            self._executor = ProcessPoolExecutor(
+            badge = make_badge()
+            self._executor = executor = ProcessPoolExecutor(
                 max_workers=1,
                 initializer=start_worker,
                 initargs=(os.getpid(),),
-                env=make_worker_environment(os.environ),
+                env=wear(make_worker_environment(os.environ), badge),
             )
+            executor._ensure_executor_running()
+            # With a writer of our own the pool's reader would wait for ever for the rest of a result whose writer died.
+            executor._result_queue._writer.close()
+            process = next(iter(executor._processes.values()), None)
+            if process is None:
+                raise RuntimeError("a worker process ended as soon as it was started")
+            self.worker = WorkerProcess(process, badge)
         return self._executor
 
 
@@ -95,7 +111,8 @@ class LocalTarget:
     def __init__(self, size: int) -> None:
         self.size = size
         self._lock = threading.Lock()
-        self._free = [Slot(number) for number in reversed(range(size))]
+        self.slots = [Slot(number) for number in range(size)]
+        self._free = self.slots[::-1]
         self._waiting: dict[int, Callable[[], None]] = {}
         self._tickets = itertools.count()
 
@@ -128,6 +145,14 @@ class LocalTarget:
     def finish_run(self) -> None:
         """Nothing: the workers are there for the next run."""
 
+    def close(self) -> None:
+        """End the workers of the slots that are free."""
+        with self._lock:
+            free = list(self._free)
+            end_workers([slot.worker for slot in free if slot.worker is not None])
+            for slot in free:
+                slot.replace()
+
     def free_count(self) -> int:
         return len(self._free)
 
@@ -156,6 +181,16 @@ def local_target() -> LocalTarget:
         if _target is None or _target_pid != os.getpid():
             _target, _target_pid = LocalTarget(count_slots()), os.getpid()
         return _target
+
+
+def close_local_target() -> None:
+    """End the workers of this process, if it has any, and what stands by for them."""
+    global _target
+    with _target_lock:
+        target, _target = _target, None
+        if target is not None and _target_pid == os.getpid():
+            target.close()
+            dismiss_watcher()
 
 
 def count_slots() -> int:

@@ -108,7 +108,9 @@ class Mark(NamedTuple):
 _LAYOUT = struct.Struct("<qqqqdq")
 #: A longer name is cut off.
 _NAME_BYTES = 512
-_SIZE = _LAYOUT.size + _NAME_BYTES
+#: Where the byte stands with which the coordinator asks the worker to start nothing more.
+_STOP = _LAYOUT.size + _NAME_BYTES
+_SIZE = _STOP + 1
 
 
 class MarkFile:
@@ -140,6 +142,13 @@ class MarkFile:
 
     def get(self) -> Mark:
         return _unpack(self._memory[:])
+
+    def stop(self) -> None:
+        """Ask the worker to start nothing more of what it was sent."""
+        self._memory[_STOP] = 1
+
+    def is_stopped(self) -> bool:
+        return self._memory[_STOP] == 1
 
     def close(self) -> None:
         self._memory.close()

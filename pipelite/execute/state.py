@@ -17,6 +17,7 @@ class NodeRun(PlannedNode):
         "dependents",
         "earlier_attempts",
         "failure",
+        "false_starts",
         "followers",
         "id",
         "is_output",
@@ -47,6 +48,8 @@ class NodeRun(PlannedNode):
         self.attempts = 0
         #: Those before the run was resumed: they do not count towards its retries.
         self.earlier_attempts = 0
+        #: How often a worker died that had been sent it and had not started it.
+        self.false_starts = 0
         #: Monotonic time before which a retry must not start.
         self.not_before = 0.0
         self.failure: Failure | None = None

@@ -27,8 +27,8 @@ import attrs
 
 from pipelite.errors import ComputeTargetError
 from pipelite.execute.child import is_readable, receive, send
-from pipelite.execute.coordinator import kill_tree, resident_bytes
-from pipelite.execute.dispatch import describe_exit
+from pipelite.execute.deaths import describe_exit, describe_memory, read_peak
+from pipelite.execute.ending import end_trees, make_badge, wear
 from pipelite.execute.logs import cap_log
 from pipelite.execute.messages import CANCELED, Batch, Outcome, Returned, RunSetup
 from pipelite.execute.spool import Mark, MarkFile
@@ -67,12 +67,13 @@ class Child:
 
     def __init__(self, sender: str) -> None:
         self.sender = sender
+        self._badge = make_badge()
         code = f"import sys; sys.path[:] = {sys.path!r}; from pipelite.execute.child import main; main()"
         self._process = subprocess.Popen(
             [sys.executable, "-c", code],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=make_worker_environment(os.environ),
+            env=wear(make_worker_environment(os.environ), self._badge),
         )
         self.pid = self._process.pid
         #: Pids come again, and other machines have the same ones.
@@ -99,8 +100,7 @@ class Child:
 
     def end(self) -> int:
         """End it with all that it started; gives its exit code."""
-        if self.is_alive():
-            kill_tree(self.pid)
+        end_trees([self.pid] if self.is_alive() else [], [self._badge])
         return self._process.wait()
 
     def discard(self) -> None:
@@ -199,7 +199,7 @@ def _run_in(child: Child, task: Task) -> Returned | None:
             returned = watch.describe_end(None)
         else:
             returned = watch.wait()
-        if child.is_alive() and not watch.found_old_code:
+        if child.is_alive() and not watch.must_replace:
             _children.give_back(child)
             return returned
         has_left = child.end() == 0 and not watch.has_begun()
@@ -271,8 +271,8 @@ class _Watch:
         self._memory: int | None = None
         #: The last sign of life of the coordinator, and when it was new.
         self._beat: tuple[bytes, float] = (b"", time.monotonic())
-        #: Whether the child holds an older version of a step's code.
-        self.found_old_code = False
+        #: Whether the child cannot serve another batch: it holds an older version of a step's code, or is spent.
+        self.must_replace = False
 
     def wait(self) -> Returned:
         """The result, whatever happens."""
@@ -301,7 +301,7 @@ class _Watch:
         first = self._task.batch.items[0]
         item = first if mark is None else self._items.get(mark.position, first)
         started_at = mark.started_at if mark is not None else time.time()
-        kind, message = why or ("WorkerDied", describe_exit(exit_code, self._memory))
+        kind, message = why or ("WorkerDied", describe_exit(exit_code, describe_memory(self._memory)))
         log_end = _size_of(self._log)
         outcome = Outcome(
             position=item.position,
@@ -339,7 +339,7 @@ class _Watch:
                 return CANCELED, "it was canceled"
         except OSError:
             pass
-        self._memory = _largest(self._memory, resident_bytes(self._child.pid))
+        self._memory = read_peak(self._child.pid) or self._memory
         mark = self._read_mark()
         if mark is None:
             return None
@@ -360,7 +360,7 @@ class _Watch:
 
     def _collect(self, returned: Returned) -> Returned:
         """Add what the worker wrote into files of its own."""
-        self.found_old_code = any(
+        self.must_replace = returned.is_spent or any(
             outcome.failure is not None and outcome.failure.type_name == "StaleWorkerError"
             for outcome in returned.outcomes
         )
@@ -369,10 +369,6 @@ class _Watch:
         return returned._replace(
             log_parts=_read_ends(self._log, self._log_from), spool_part=_read_from(self._spool, self._spool_from)
         )
-
-
-def _largest(*sizes: int | None) -> int | None:
-    return max((size for size in sizes if size is not None), default=None)
 
 
 def _read_ends(path: Path, start: int) -> tuple[tuple[int, bytes], ...]:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from pipelite.define import Expander, Step
 from pipelite.errors import ComputeTargetError
+from pipelite.execute.ending import WorkerProcess
 from pipelite.execute.exchange import Exchange
 from pipelite.execute.messages import Batch, RunSetup
 from pipelite.records import Failure
@@ -17,6 +18,8 @@ from pipelite.records import Failure
 class TargetSlot(Protocol):
     """One place where a step can run, and what its worker holds already."""
 
+    #: Its worker's process, where that is a child of this one which the coordinator watches and ends.
+    worker: WorkerProcess | None
     #: Number of the run setup that its worker has.
     setup: int | None
     #: Numbers of the functions that its worker has.
@@ -27,10 +30,7 @@ class TargetSlot(Protocol):
     def submit(self, batch: Batch) -> Future[bytes]:
         """Send a batch; the future gives a pickled `Returned`."""
 
-    def process(self) -> Any:
-        """The worker's process, where it is a child of this one that the coordinator watches and ends."""
-
-    def worker_name(self) -> str | None:
+    def files_name(self) -> str | None:
         """Name of its worker's files below the run's spool and log folders; None as long as there are none to see."""
 
     def cancel(self, *, now: bool) -> None:

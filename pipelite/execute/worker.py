@@ -26,9 +26,12 @@ import pipelite.execute.functions as functions_module
 from pipelite.define import rebuild
 from pipelite.errors import PipeliteError, SerializationError, StorageError
 from pipelite.execute import context
+from pipelite.execute.badges import VARIABLE as BADGE_VARIABLE
 from pipelite.execute.capture import OutputFile, silence
+from pipelite.execute.ending import adopt_orphans, own_badge
 from pipelite.execute.failures import describe_exception
 from pipelite.execute.functions import describe_import_error, import_module, receive_function
+from pipelite.execute.leftovers import end_leftovers, has_children
 from pipelite.execute.messages import (
     Batch,
     Nested,
@@ -56,9 +59,12 @@ _OWN_FILES = (__file__, functions_module.__file__)
 
 
 class Worker:
-    """The state of this process between two batches."""
+    """The state of this process between two batches.
 
-    def __init__(self) -> None:
+    `badges` is what a process of its own wears in its environment; without, nothing that a step leaves behind is ended.
+    """
+
+    def __init__(self, badges: str | None = None) -> None:
         self.output = OutputFile()
         self.reads = ReadRecorder()
         self.fingerprinter = Fingerprinter()
@@ -72,6 +78,9 @@ class Worker:
         self.spool_file = ""
         self.mark: MarkFile
         self.scratch_stem: Path
+        self.badges = badges
+        #: Whether another worker had better take its place.
+        self.is_spent = False
         #: Where the output of the last step ended, and the processor time of all finished children by then.
         self.log_end = 0
         self.children_cpu = 0.0
@@ -90,10 +99,12 @@ class Worker:
         until = time.monotonic() + batch.budget_s
         outcomes = []
         for item in batch.items:
-            outcomes.append(self._run_item(item))
-            if time.monotonic() > until:
+            if self.mark.is_stopped():
                 break
-        return Returned(tuple(outcomes), self.output.name, self.spool_file)
+            outcomes.append(self._run_item(item))
+            if self.is_spent or time.monotonic() > until:
+                break
+        return Returned(tuple(outcomes), self.output.name, self.spool_file, self.is_spent)
 
     def append(self, record: dict[str, Any]) -> None:
         self.spool.append(record)
@@ -124,6 +135,8 @@ class Worker:
             os.environ.clear()
             sys.path[:] = setup.sys_path
         os.environ.update(setup.environment)
+        if self.badges is not None:
+            os.environ[BADGE_VARIABLE] = self.badges
         if not setup.is_elsewhere or os.path.isdir(setup.working_directory):
             os.chdir(setup.working_directory)
         self.store = ArtifactStore(Path(setup.root), prefix=lambda: setup.prefix)
@@ -171,6 +184,8 @@ class Worker:
             started = time.monotonic()
             value = function(*args, **kwargs)
             duration = time.monotonic() - started
+            # Before the outputs are stored: nothing may go on writing to them.
+            self._end_leftovers(item)
             if item.records_reads:
                 reads = self.reads.stop(
                     working_directory=setup.working_directory, ignored=self._ignored_reads(item, here)
@@ -184,6 +199,9 @@ class Worker:
             if duration is None:
                 duration = time.monotonic() - started
             failure = describe_exception(exc, skip_files=_OWN_FILES)
+            # Where memory ran out, what the step or its libraries have left of themselves may be anything.
+            self.is_spent = self.is_spent or isinstance(exc, MemoryError)
+            self._end_leftovers(item)
         finally:
             if item.records_reads:
                 self.reads.stop(working_directory="", ignored=())
@@ -230,6 +248,10 @@ class Worker:
                     "at": to_text(time.time()),
                 }
             )
+
+    def _end_leftovers(self, item: WorkItem) -> None:
+        if self.badges is not None and has_children() and not end_leftovers(item.name, own_badge(self.badges)):
+            self.is_spent = True
 
     def _find(self, number: int) -> Callable[..., Any]:
         function = self.received.get(number)
@@ -367,10 +389,29 @@ def start_worker(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # The pool has made its own way of starting processes the default here, which the children of a step do not know.
     multiprocessing.set_start_method(None, force=True)
+    _pass_over_sigterm()
     silence()
+    adopt_orphans()
+    _keep_the_pool_from_replacing_this_process()
     _become_nobodys_script()
     threading.Thread(target=_leave_with_parent, args=(parent,), daemon=True, name="pipelite-parent-watch").start()
-    _worker = Worker()
+    _worker = Worker(os.environ[BADGE_VARIABLE])
+
+
+def _pass_over_sigterm() -> None:
+    """What a service manager sends to all processes at once is the coordinator's to answer; steps have time to finish.
+
+    Not ignored, since what a step starts would inherit that; forked processes get the usual meaning back.
+    """
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
+    os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+
+
+def _keep_the_pool_from_replacing_this_process() -> None:
+    """The pool starts a new process where one has grown by 300 MB; that one would not know the run and its functions."""
+    from joblib.externals.loky import process_executor
+
+    process_executor._MAX_MEMORY_LEAK_SIZE = float("inf")
 
 
 def _become_nobodys_script() -> None:
@@ -394,7 +435,8 @@ def run_batch(payload: bytes) -> bytes:
 
 
 def _leave_with_parent(parent: int) -> None:
-    # The pool's workers outlive a parent that got SIGKILL by up to a minute, and finish its steps meanwhile.
+    # The pool's workers outlive a parent that got SIGKILL by up to a minute, and finish its steps meanwhile. The watcher
+    # ends them sooner, also where C code keeps this thread from running; this is for the case that it was killed itself.
     while os.getppid() == parent:
         time.sleep(PARENT_POLL_S)
     os._exit(1)

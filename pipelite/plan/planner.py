@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from pipelite.define import Expander, Graph, Item, Node, Output, Step, iter_handles, replace_handles
-from pipelite.errors import FingerprintError, UnhashableError
+from pipelite.errors import DefinitionError, FingerprintError, UnhashableError
 from pipelite.fingerprint import (
     ENVIRONMENT,
     Fingerprinter,
@@ -196,6 +196,12 @@ class Planner:
 
     def _look_at(self, step: Step[..., Any]) -> StepCode:
         options = step.options
+        if options.environment is not None:
+            raise DefinitionError(
+                f"step {step.name!r} asks for an environment, and this version runs steps in the environment of the "
+                "pipeline only; leave that option away",
+                step=step.name,
+            )
         try:
             fingerprint = self.fingerprinter.code(
                 step.func, version=options.version, depends_on=options.depends_on, track=options.track

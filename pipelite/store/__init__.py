@@ -6,6 +6,7 @@ Comes in: records of runs as rows, values of steps. Goes out: what is stored und
 from __future__ import annotations
 
 from pipelite.store.artifacts import ArtifactStore
+from pipelite.store.canceling import request_cancel
 from pipelite.store.claims import NONE_REFUSED, Refusals, Wish, find_claims, get_version
 from pipelite.store.dead_runs import LeftRun, Recovered, close_dead_runs, find_dead_runs, recover_ended_run
 from pipelite.store.locks import FileLock, is_locked
@@ -47,7 +48,7 @@ from pipelite.store.settings import get_settings, put_setting, remove_setting
 from pipelite.store.sizes import size_text
 from pipelite.store.takeover import EarlierStepRun, check_resumable, get_earlier_step_runs, take_over
 from pipelite.store.workspace import Store, find_workspace
-from pipelite.store.writer import RunWriter, create_run, request_cancel
+from pipelite.store.writer import RunWriter, create_run
 
 __all__ = [
     "ARTIFACT_COLUMNS",

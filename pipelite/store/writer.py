@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipelite.errors import NotFoundError, OwnershipLost
+from pipelite.errors import OwnershipLost
 from pipelite.records import FINAL, CodeFingerprint, RunRecord, Status
 from pipelite.store.claims import Refusals, Wish, release_all_claims, release_claims, take_claims
-from pipelite.store.rows import run_from_row, to_json, to_text
-from pipelite.store.schema import OPEN_RUNS
+from pipelite.store.rows import now_text, run_from_row, to_json, to_text
+from pipelite.store.schema import STEP_RUNS_PER_RUN
 from pipelite.store.statements import INSERT_GROWTH, INSERT_METRIC, UPSERT_ARTIFACT, UPSERT_RESULT, UPSERT_STEP_RUN
 from pipelite.store.takeover import set_aside
 from pipelite.store.workspace import Store
@@ -99,17 +99,6 @@ def create_run(
 def _new_id(now: datetime) -> str:
     random = b32encode(os.urandom(4)).decode()[:6].lower()
     return f"{now:%Y%m%d-%H%M%S}-{random}"
-
-
-def request_cancel(store: Store, run_id: str) -> bool:
-    """Ask the owner of a run to cancel it; false if the run has ended already."""
-    with store.database.write() as connection:
-        changed = connection.execute(
-            f"UPDATE runs SET cancel_requested = 1 WHERE id = ? AND {OPEN_RUNS}", (run_id,)
-        ).rowcount
-        if not changed and connection.execute("SELECT 1 FROM runs WHERE id = ?", (run_id,)).fetchone() is None:
-            raise NotFoundError(f"there is no run {run_id!r}; `pipelite runs list` shows what there is")
-        return changed > 0
 
 
 class RunWriter:
@@ -210,6 +199,30 @@ class RunWriter:
         with self._store.database.write() as connection:
             self._check_ownership(connection)
             return take_claims(self._store, connection, wishes, run_id=self.run_id, version=version)
+
+    def release(self, why: str) -> None:
+        """Give the run up as interrupted, for another to go on with; `why` says what came in between.
+
+        Raises
+        ------
+        OwnershipLost
+            If the run is no longer this owner's.
+        """
+        now = now_text()
+        with self._store.database.write() as connection:
+            self._check_ownership(connection)
+            release_all_claims(connection, run_id=self.run_id)
+            number = connection.execute(
+                "UPDATE runs SET status = 'interrupted', owner = NULL, error = ?, ended_at = ? WHERE id = ? "
+                "RETURNING number",
+                (why, now, self.run_id),
+            ).fetchone()[0]
+            first = number * STEP_RUNS_PER_RUN
+            connection.execute(
+                "UPDATE step_runs SET status = 'interrupted', ended_at = ? "
+                "WHERE id BETWEEN ? AND ? AND status = 'running'",
+                (now, first, first + STEP_RUNS_PER_RUN - 1),
+            )
 
     def look(self) -> bool:
         """Return whether someone asked for the run to be canceled.
