@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import heapq
 import itertools
 import os
 import pickle
-import queue
 import random
 import shutil
 import time
@@ -31,6 +31,7 @@ from pipelite.execute.ending import end_workers
 from pipelite.execute.failures import load_exception
 from pipelite.execute.growing import Growth
 from pipelite.execute.grown import GrownOutputs
+from pipelite.execute.inbox import Inbox
 from pipelite.execute.logs import cap_log, exceeds_cap
 from pipelite.execute.messages import Outcome, Returned, is_canceled
 from pipelite.execute.reads import leave_thread_alone
@@ -127,7 +128,7 @@ class Coordinator:
         #: Whether someone has asked for an end: seen at once, where an event waits for its turn.
         self._is_asked_to_end = False
         self._why_interrupted = ""
-        self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._inbox = Inbox()
         self._last_poll = time.monotonic()
         self._resumption: Resumption | None = None
 
@@ -170,6 +171,7 @@ class Coordinator:
         self._dispatcher = Router(targets, make_dispatcher, wake=self._wake)
         # What the coordinator reads is no step's read.
         leave_thread_alone()
+        self._connection = self._store.database.connection()
         self._first: dict[str, Any] = {"codes": self.codes(), **first}
         try:
             self._loop()
@@ -199,7 +201,7 @@ class Coordinator:
         return status
 
     def _wake(self) -> None:
-        self._events.put(lambda: None)
+        self._inbox.put(lambda: None)
 
     def drain(self) -> None:
         """Start nothing more, let running steps finish, and end as canceled."""
@@ -220,7 +222,7 @@ class Coordinator:
 
     def _ask(self, event: Callable[[], None]) -> None:
         self._is_asked_to_end = True
-        self._events.put(event)
+        self._inbox.put(event)
 
     def _final_status(self) -> Status:
         if self._ending is not None and self._ending is not Status.INTERRUPTED:
@@ -251,23 +253,28 @@ class Coordinator:
     # The loop.
 
     def _loop(self) -> None:
-        while self._unfinished:
-            self._arrived.extend(self._flight.bring_back())
-            self._settle()
-            if self._ending is None:
-                self._bring_back_delayed()
-                if self._dispatcher.queue and not self._is_asked_to_end:
-                    self._prepare()
-                    self._dispatcher.dispatch()
-            else:
-                self._dispatcher.queue.clear()
-                if not self._dispatcher.running_count():
-                    if self._ending is not Status.INTERRUPTED:
-                        self._skip_rest()
-                    return
-            self._dispatcher.release_idle()
-            if self._unfinished:
-                self._wait()
+        while self._go_on():
+            self._wait()
+
+    def _go_on(self) -> bool:
+        """Plan and send what can be; gives whether there is anything to wait for."""
+        if not self._unfinished:
+            return False
+        self._arrived.extend(self._flight.bring_back())
+        self._settle()
+        if self._ending is None:
+            self._bring_back_delayed()
+            if self._dispatcher.queue and not self._is_asked_to_end:
+                self._prepare()
+                self._dispatcher.dispatch()
+        else:
+            self._dispatcher.queue.clear()
+            if not self._dispatcher.running_count():
+                if self._ending is not Status.INTERRUPTED:
+                    self._skip_rest()
+                return False
+        self._dispatcher.release_idle()
+        return self._unfinished > 0
 
     def _settle(self, waiting: int = 0) -> None:
         """Plan nodes whose inputs are there, until there is something to send; a reused one brings others to that point.
@@ -368,28 +375,20 @@ class Coordinator:
         if self._delayed:
             timeout = min(timeout, max(0.0, self._delayed[0][0] - time.monotonic()))
         timeout = self._flight.seconds_to_look(timeout)
-        try:
-            event = self._events.get_nowait()
-        except queue.Empty:
-            if (self._arrived or self._growth.pending) and self._ending is None and not self._is_asked_to_end:
+        if not self._inbox.take_in():
+            if self._has_to_plan() and self._ending is None and not self._is_asked_to_end:
                 # There is more to plan than to wait for.
                 self._settle(len(self._dispatcher.queue))
                 return
             if self._recorder.is_worth_it():
                 self._commit()
-            try:
-                event = self._events.get(timeout=timeout)
-            except queue.Empty:
-                self._poll()
-                return
-        while True:
-            event()
-            try:
-                event = self._events.get_nowait()
-            except queue.Empty:
-                break
+            self._inbox.wait(timeout)
+            self._inbox.take_in()
         if time.monotonic() - self._last_poll > POLL_S:
             self._poll()
+
+    def _has_to_plan(self) -> bool:
+        return bool(self._arrived or self._growth.pending)
 
     def _bring_back_delayed(self) -> None:
         now = time.monotonic()
@@ -407,7 +406,44 @@ class Coordinator:
     # What comes back.
 
     def _hear_return(self, lease: Lease, batch: list[NodeRun], future: Future[bytes]) -> None:
-        self._events.put(lambda: self._take_in(lease, batch, future))
+        def event() -> None:
+            self._take_in(lease, batch, future)
+
+        if self._may_go_on_here(lease, future):
+            self._inbox.put_here(event, self._go_on_here)
+        else:
+            self._inbox.put(event)
+
+    def _may_go_on_here(self, lease: Lease, future: Future[bytes]) -> bool:
+        """Whether the thread that brings a result may take the turn: it is the local pool's, and all is well."""
+        return (
+            lease.worker is not None
+            and not self._is_asked_to_end
+            and not self._growth.runs_bodies
+            and not self._dispatcher.is_inline
+            and not future.cancelled()
+            and future.exception() is None
+        )
+
+    def _go_on_here(self) -> None:
+        """Take a turn in a thread of the pool, and leave what takes longer to the coordinator's own."""
+        leave_thread_alone()
+        try:
+            with self._store.database.lent(self._connection):
+                self._inbox.take_in()
+                goes_on = self._go_on()
+            if (
+                not goes_on
+                or self._has_to_plan()
+                or self._recorder.is_due()
+                or self._recorder.is_worth_it()
+                # These it waits for less long.
+                or self._delayed
+                or self._flight.is_anybody_parked
+            ):
+                self._inbox.ring()
+        except BaseException as exc:
+            self._inbox.put(functools.partial(_throw, exc))
 
     def _take_in(self, lease: Lease, batch: list[NodeRun], future: Future[bytes]) -> None:
         if not lease.batches or lease.batches[0] is not batch:
@@ -824,7 +860,7 @@ class Coordinator:
     def _look_at_lease(self, lease: Lease) -> None:
         if lease.worker is not None:
             # A result that waits for its turn is not lost with its worker.
-            if self._events.empty() and deaths.look(lease):
+            if self._inbox.is_empty() and deaths.look(lease):
                 self._take_in_death(lease)
                 return
             doom = deaths.find_overdue(lease)
@@ -853,6 +889,10 @@ class Coordinator:
 
 #: What may end a run early; a later one takes the place of an earlier one.
 _ENDINGS = (Status.FAILED, Status.INTERRUPTED, Status.CANCELED)
+
+
+def _throw(error: BaseException) -> None:
+    raise error
 
 
 def _is_retried(failure: Failure, retry_on: tuple[type[BaseException], ...]) -> bool:

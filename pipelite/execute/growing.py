@@ -48,6 +48,8 @@ class Growth:
         self._planner = planner
         self._trace = GrowingTrace(graph)
         self._expansions: dict[int, Expansion] = {}
+        #: Whether bodies that are the user's own run: always in one thread, as they may hold what belongs to a thread.
+        self.runs_bodies = False
         self._stand_ins = StandIns(lambda node: self.made_by(self._states[node.position]))
         #: Id of the step run at position 0.
         self.first_id = 0
@@ -155,6 +157,7 @@ class Growth:
     def _begin(self, state: NodeRun, step: Expander) -> None:
         expansion = self._expansions[state.node.position] = Expansion(state, step)
         if not step.is_transparent:
+            self.runs_bodies = True
             self._host.begin(state)
         self._advance(expansion, None)
 

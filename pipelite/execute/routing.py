@@ -51,6 +51,8 @@ class Router:
         self._by_name: dict[str | None, Dispatcher] = {}
         self._tickets: list[tuple[Target, int]] = []
         self._all: list[Dispatcher] = []
+        #: Whether steps run in the coordinator's thread.
+        self.is_inline = False
         self.queue = RoutedQueue(self)
 
     @property
@@ -102,4 +104,5 @@ class Router:
         # One in the coordinator's thread comes last: it keeps the coordinator until its step is done.
         made = self._make(target)
         self._all = sorted([*self._all, made], key=lambda dispatcher: dispatcher.target.is_inline)
+        self.is_inline = self.is_inline or target.is_inline
         return made

@@ -43,6 +43,11 @@ class SingleFlight:
         # Nobody else is at work as long as nobody else writes: most runs never ask further.
         self._was_alone = not store.database.read("SELECT 1 FROM claims LIMIT 1")
 
+    @property
+    def is_anybody_parked(self) -> bool:
+        """Whether steps wait for claims of others."""
+        return bool(self._parked)
+
     def find_others(self, keys: Sequence[str]) -> Mapping[str, Claim]:
         """Who else is at work on each of many keys."""
         if self._was_alone and get_version(self._store.database.connection()) == self._version:

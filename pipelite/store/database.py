@@ -127,6 +127,16 @@ class Database:
             self._keep(connection)
         return connection
 
+    @contextlib.contextmanager
+    def lent(self, connection: sqlite3.Connection) -> Iterator[None]:
+        """Have this thread use another one's connection for a while, during which that one must not."""
+        own = getattr(self._local, "connection", None)
+        self._local.connection = connection
+        try:
+            yield
+        finally:
+            self._local.connection = own
+
     def _keep(self, connection: sqlite3.Connection) -> None:
         with self._guard:
             for thread, old in self._connections:
