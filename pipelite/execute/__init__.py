@@ -6,7 +6,8 @@ In: a graph and a workspace. Out: artifacts and records; inside a step, `current
 from __future__ import annotations
 
 from pipelite.execute.context import StepContext, current_run
-from pipelite.execute.coordinator import Coordinator, Progress
+from pipelite.execute.coordinator import Coordinator
+from pipelite.execute.course import Progress
 from pipelite.execute.failures import load_exception
 from pipelite.execute.functions import import_module, stop_if_importing_script
 from pipelite.execute.preview import preview
