@@ -72,6 +72,8 @@ class Progress:
     events: deque[tuple[str, Status, float, str | None]] = attrs.field(factory=deque)
     #: Names of the steps that have been running for a moment, to when they started (seconds since the epoch).
     running: dict[str, float] = attrs.field(factory=dict)
+    #: What the whole run waits for, in words, if it has for a moment.
+    waits_for: str | None = None
     #: Whether somebody takes the events.
     is_watched: bool = False
 
@@ -159,7 +161,7 @@ class Coordinator:
         self._grown = GrownOutputs(self._store, self._planner)
         setup = make_setup(self._store, record.id, record.pipeline, self._working_directory)
         self._log_folder = self._store.path / "logs"
-        shared = share_slots(self._store.path, target.size, self._wake)
+        shared = share_slots(self._store.path, target.size, self._wake, run_id=record.id)
         self._dispatcher = Dispatcher(
             target, self._sender, setup, spool_folder / record.id, self._hear_return, self._claim, shared
         )
@@ -761,10 +763,16 @@ class Coordinator:
         for lease in list(self._dispatcher.leases):
             if lease.batches:
                 self._look_at_lease(lease)
+        self._tell_wait(self._dispatcher.find_wait())
         if self._writer.look() and self._ending is not Status.CANCELED:
             self._end_now(Status.CANCELED)
         if self._recorder.is_due():
             self._commit()
+
+    def _tell_wait(self, waits_for: str | None) -> None:
+        if waits_for != self.progress.waits_for:
+            self.progress.waits_for = waits_for
+            self._recorder.set_waits({"for": waits_for} if waits_for else {})
 
     def _look_at_lease(self, lease: Lease) -> None:
         # A result that waits for its turn is not lost with its worker.
@@ -783,11 +791,16 @@ class Coordinator:
         if lease.seen is not None and lease.seen.number == mark.number:
             # It has been at the same step for two looks: that is worth a record of its own.
             log_file = f"{lease.name}.log"
-            if lease.recorded != mark.number:
-                lease.recorded = mark.number
+            noted = (mark.number, len(lease.batches))
+            if lease.recorded != noted:
+                lease.recorded = noted
                 self.progress.running[state.node.name] = mark.started_at
                 state.status = Status.RUNNING
                 self._recorder.add_running(state, mark.started_at, log_file, mark.log_start)
+                for behind in deaths.find_behind(lease, state):
+                    self._recorder.add_behind(
+                        behind, log_file, f"comes after step {state.node.name!r} in the same worker"
+                    )
             if state.node.position in self._unwanted:
                 self._end(lease, Doom(Status.CANCELED, state))
             cap_log(self._log_folder / log_file, mark.log_start)

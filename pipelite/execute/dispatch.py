@@ -63,9 +63,10 @@ class Lease:
         #: Largest resident size of the worker at the step it is at, as of the last look.
         self.memory_seen: int | None = None
         self.worker: WorkerProcess | None = None
-        #: The mark that was seen at the last look, and which of them the records have.
+        #: The mark that was seen at the last look; of the one that the records have the number, and how many batches
+        #: the worker had then.
         self.seen: Mark | None = None
-        self.recorded = -1
+        self.recorded: tuple[int, int] | None = None
         #: The batch that was first in line at the last look, and since when (monotonic).
         self.first_in_line: tuple[list[NodeRun], float] | None = None
         self._mark_folder = mark_folder
@@ -163,6 +164,10 @@ class Dispatcher:
             if self._shared is not None:
                 self._shared.release(lease.locks)
             self._target.release(lease.slots)
+
+    def find_wait(self) -> str | None:
+        """What the run waits for, in words, if it has waited in line for a slot for a moment."""
+        return None if self._shared is None else self._shared.find_wait()
 
     def running_count(self) -> int:
         return sum(len(lease.batches) for lease in self.leases)
