@@ -153,6 +153,8 @@ class RunRecord:
     git_commit: str | None
     #: Installed package to version.
     packages: Mapping[str, str]
+    #: Of a run that is running but for the time being cannot work: for what, in words.
+    waits_for: str | None = None
 
 
 @attrs.frozen(kw_only=True)

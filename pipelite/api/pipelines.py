@@ -30,7 +30,8 @@ class PlannedStep:
     """What a run would do with one step now."""
 
     name: str
-    #: "reuse", "compute", "skip", "fail", or "unknown" where an input is not known before another step has been computed.
+    #: "reuse", "compute", "wait" for another run that is at it, "skip", "fail", or "unknown" where an input is not known
+    #: before another step has been computed.
     action: str
     #: Why, where there is more to say than that nothing equal is stored.
     reason: str | None

@@ -110,6 +110,7 @@ def print_plan(planned: Sequence[PlannedStep], *, as_json: bool) -> None:
     words = {
         "reuse": "to reuse",
         "compute": "to compute",
+        "wait": "to wait for",
         "skip": "to skip",
         "fail": "to fail",
         "unknown": "not known yet",

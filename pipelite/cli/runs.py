@@ -64,7 +64,7 @@ def list_command(
             each.id,
             each.pipeline,
             each.experiment if each.experiment != each.pipeline else "",
-            each.status.value,
+            f"{each.status.value} (waits)" if each.waits_for else each.status.value,
             format_time(each.started_at or each.created_at),
             format_duration(each.duration_s),
             ", ".join(f"{name}={value}" for name, value in each.parameters.items())[:60],

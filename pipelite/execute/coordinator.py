@@ -134,8 +134,10 @@ class Coordinator:
         setup = make_setup(self._store, record.id, record.pipeline, self._working_directory)
 
         def make_dispatcher(target: Target) -> Dispatcher:
-            shared = share_slots(self._store.path, target.size, self._wake) if target.shares_slots else None
             folder = spool_folder / record.id
+            shared = None
+            if target.shares_slots:
+                shared = share_slots(self._store.path, target.size, self._wake, run_id=record.id)
             return Dispatcher(target, self._sender, setup, folder, self._hear_return, self._claim, shared)
 
         self._dispatcher = Router(targets, make_dispatcher, wake=self._wake)
@@ -482,6 +484,10 @@ class Coordinator:
     def _poll(self) -> None:
         self._last_poll = time.monotonic()
         self._returns.look(takes_deaths=self._inbox.is_empty())
+        waits_for = self._dispatcher.find_wait()
+        if waits_for != self.progress.waits_for:
+            self.progress.waits_for = waits_for
+            self._recorder.set_waits({"for": waits_for} if waits_for else {})
         if self._writer.look() and self._course.ending is not Status.CANCELED:
             self._end_now(Status.CANCELED)
         if self._recorder.is_due():

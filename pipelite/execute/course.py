@@ -36,6 +36,8 @@ class Progress:
     events: deque[tuple[str, Status, float, str | None]] = attrs.field(factory=deque)
     #: Names of the steps that have been running for a moment, to when they started (seconds since the epoch).
     running: dict[str, float] = attrs.field(factory=dict)
+    #: What the whole run waits for, in words, if it has for a moment.
+    waits_for: str | None = None
     #: Whether somebody takes the events.
     is_watched: bool = False
 

@@ -159,6 +159,12 @@ def find_marked(states: list[NodeRun], mark: Mark | None) -> NodeRun | None:
     return None
 
 
+def find_behind(lease: Lease, current: NodeRun) -> list[NodeRun]:
+    """The steps that a worker was sent and comes to after the one it is at."""
+    states = [state for batch in lease.batches for state in batch]
+    return states[states.index(current) + 1 :]
+
+
 def read_peak(process: int) -> int | None:
     """The kernel's high-water mark of a process's resident size, which knows what happened between two looks."""
     try:

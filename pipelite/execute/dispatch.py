@@ -66,9 +66,10 @@ class Lease:
         self.worker: WorkerProcess | None = None
         #: Name of the worker's files, once it is known.
         self.files: str | None = None
-        #: The mark that was seen at the last look, and which of them the records have.
+        #: The mark that was seen at the last look; of the one that the records have the number, and how many batches
+        #: the worker had then.
         self.seen: Mark | None = None
-        self.recorded = -1
+        self.recorded: tuple[int, int] | None = None
         #: The batch that was first in line at the last look, and since when (monotonic).
         self.first_in_line: tuple[list[NodeRun], float] | None = None
         self._mark_folder = mark_folder
@@ -175,6 +176,10 @@ class Dispatcher:
     def send_singly(self, batch: list[NodeRun]) -> None:
         """Send each of these steps alone from now on."""
         self._singly.update(state.node.position for state in batch)
+
+    def find_wait(self) -> str | None:
+        """What the run waits for, in words, if it has waited in line for a slot for a moment."""
+        return None if self._shared is None else self._shared.find_wait()
 
     def running_count(self) -> int:
         return sum(len(lease.batches) for lease in self.leases)

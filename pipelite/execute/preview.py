@@ -13,7 +13,10 @@ from pipelite.execute.coordinator import Coordinator
 from pipelite.execute.growing import Growth
 from pipelite.execute.state import NodeRun, is_transparent
 from pipelite.records import CodeFingerprint, Failure, Status
-from pipelite.store import decode_outputs
+from pipelite.store import decode_outputs, find_claims
+
+#: What leaves open what the steps behind it would do.
+_UNSETTLED = ("compute", "wait", "unknown")
 
 
 @attrs.frozen(kw_only=True)
@@ -21,7 +24,8 @@ class Previewed:
     """One node of a graph that is not run."""
 
     state: NodeRun
-    #: "reuse", "compute", "skip", "fail", or "unknown" where an input is not known before another step has been computed.
+    #: "reuse", "compute", "wait" for another run that is at it, "skip", "fail", or "unknown" where an input is not known
+    #: before another step has been computed.
     action: str
     reason: str | None = None
     #: The step that has to be computed first, for "unknown".
@@ -39,6 +43,7 @@ class _Preview:
     def __init__(self, coordinator: Coordinator) -> None:
         self._states = coordinator.states
         self._planner = coordinator.planner
+        self._planner.find_claims = lambda keys: find_claims(coordinator.store, keys)
         self._growth = Growth(self, coordinator.graph, coordinator.states, coordinator.planner)
         self._arrived = deque(state for state in self._states if not state.waits_for)
         #: By position: what was found, and the step whose computed output a node needs.
@@ -82,7 +87,7 @@ class _Preview:
             # Whether an alternative is skipped is not known before it has been looked at.
             for node in state.node.upstream:
                 found = self._found.get(node.position)
-                if found is not None and found.action in ("compute", "unknown"):
+                if found is not None and found.action in _UNSETTLED:
                     self._unknown[position] = node.name
                     break
         return position in self._unknown
@@ -90,6 +95,11 @@ class _Preview:
     def _follow_decision(self, state: NodeRun) -> None:
         decision = state.decision
         assert decision is not None
+        claim = decision.waits_for
+        if claim is not None:
+            reason = f"run {claim.run_id} is at it, in step {claim.step!r}"
+            self._end(Previewed(state=state, action="wait", reason=reason))
+            return
         if decision.result is None:
             self._end(Previewed(state=state, action="compute", reason=decision.reason))
             return
@@ -136,7 +146,7 @@ class _Preview:
         for state in states:
             for node in state.node.upstream:
                 found = self._found.get(node.position)
-                if found is not None and found.action in ("compute", "unknown"):
+                if found is not None and found.action in _UNSETTLED:
                     self._unknown.setdefault(state.node.position, node.name)
 
     def settle(self, state: NodeRun) -> None:

@@ -50,6 +50,9 @@ class Recorder:
         self._growth: list[tuple[Any, ...]] = []
         self._outputs: dict[str, Any] | None = None
         self._total: int | None = None
+        self._waits: Mapping[str, Any] | None = None
+        #: Steps that were last recorded as behind another one.
+        self._behind: set[int] = set()
         self._last_commit = time.monotonic()
         self._names: dict[int, str] = {}
         #: Spools of which more was read than the database knows.
@@ -118,6 +121,9 @@ class Recorder:
         """Others may do what a step run did not: it gives up its claim, if it has one, with the next commit."""
         if state.key is not None and state.decision is not None and state.decision.is_shared:
             self._released[state.key] = state.id
+        if state.id in self._behind:
+            self._behind.discard(state.id)
+            self._step_runs[state.id] = self._row(state)
 
     def keep_claims(self, keys: Iterable[str]) -> None:
         """Claims that were to be given up were made again."""
@@ -153,6 +159,11 @@ class Recorder:
         """A step run that has been going on for a while."""
         self._step_runs[state.id] = self._row(state, started_at=from_epoch(started_at), log=(log_file, log_start, None))
 
+    def add_behind(self, state: NodeRun, log_file: str, reason: str) -> None:
+        """A step run that a worker was sent, and comes to when the one it is at has ended, which takes a while."""
+        self._step_runs[state.id] = self._row(state, reason=reason, log=(log_file, 0, 0))
+        self._behind.add(state.id)
+
     def add_artifact(self, ref: ArtifactRef) -> None:
         if ref.inline is None:
             row = (
@@ -178,6 +189,10 @@ class Recorder:
     def set_total(self, n_steps: int) -> None:
         """How many steps the run has as far as is known."""
         self._total = n_steps
+
+    def set_waits(self, waits: Mapping[str, Any]) -> None:
+        """What the run waits for now; empty if nothing."""
+        self._waits = waits
 
     def spool_offset(self, name: str) -> int:
         """How far a spool has been read."""
@@ -243,7 +258,7 @@ class Recorder:
         """Whether it is time for a commit."""
         waiting = len(self._step_runs) + len(self._metrics) + len(self._growth) + len(self._released)
         return waiting >= COMMIT_AT_ROWS or (
-            bool(waiting or self._new_tags or self._new_spools)
+            bool(waiting or self._new_tags or self._new_spools or self._waits is not None)
             and time.monotonic() - self._last_commit > COMMIT_EVERY_S
         )
 
@@ -255,6 +270,8 @@ class Recorder:
             run["outputs"], self._outputs = self._outputs, None
         if self._total is not None:
             run["n_steps"], self._total = self._total, None
+        if self._waits is not None:
+            run["waits"], self._waits = self._waits, None
         if self._growth:
             run["growth"], self._growth = self._growth, []
         if self._new_spools:

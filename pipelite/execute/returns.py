@@ -275,11 +275,16 @@ class Returns:
         if lease.seen is not None and lease.seen.number == mark.number:
             # It has been at the same step for two looks: that is worth a record of its own.
             log_file = f"{lease.name}.log"
-            if lease.recorded != mark.number:
-                lease.recorded = mark.number
+            noted = (mark.number, len(lease.batches))
+            if lease.recorded != noted:
+                lease.recorded = noted
                 self._course.progress.running[state.node.name] = mark.started_at
                 state.status = Status.RUNNING
                 self._recorder.add_running(state, mark.started_at, log_file, mark.log_start)
+                for behind in deaths.find_behind(lease, state):
+                    self._recorder.add_behind(
+                        behind, log_file, f"comes after step {state.node.name!r} in the same worker"
+                    )
             if state.node.position in self._course.unwanted:
                 self._end(lease, Doom(Status.CANCELED, state))
             if lease.worker is not None:

@@ -69,6 +69,10 @@ class Router:
         for dispatcher in self._all:
             dispatcher.release_idle()
 
+    def find_wait(self) -> str | None:
+        """What the run waits for, in words, if it has waited in line for a slot for a moment."""
+        return next((wait for dispatcher in self._all if (wait := dispatcher.find_wait())), None)
+
     def running_count(self) -> int:
         return sum([dispatcher.running_count() for dispatcher in self._all])
 

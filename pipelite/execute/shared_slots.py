@@ -21,14 +21,20 @@ KEEP_S = 0.1
 #: Seconds between two looks of whoever is first in line, and of those that have a slot and could use another.
 FIRST_LOOK_S = 0.005
 LATER_LOOK_S = 0.02
+#: Who has waited in line for this long is told so.
+TOLD_AFTER_S = 1.0
 
 
 class SharedSlots:
     """The slots of a workspace, as one run sees them. All but its waiting thread belongs to the coordinator's thread."""
 
-    def __init__(self, folder: Path, size: int, wake: Callable[[], None]) -> None:
+    def __init__(self, folder: Path, size: int, wake: Callable[[], None], *, run_id: str) -> None:
         self._folder = folder
         self._wake = wake
+        self._run_id = run_id
+        #: Since when the run has waited in line (monotonic), and what was found out of that.
+        self._in_line_since: float | None = None
+        self._told: str | None = None
         # From the highest down: those that count fewer slots on this machine find the low ones free.
         self._places = [FileLock(folder / f"{number}.lock", stays_open=True) for number in reversed(range(size))]
         self._line = FileLock(folder / "line.lock", stays_open=True)
@@ -57,12 +63,15 @@ class SharedSlots:
                     locks = self._take(count)
             if not locks:
                 self._wanted = count
+                if not self._held and self._in_line_since is None:
+                    self._in_line_since = time.monotonic()
                 if self._thread is None:
                     self._thread = threading.Thread(target=self._wait, name="pipelite-slot-line", daemon=True)
                     self._thread.start()
                 return None
             _release(locks[count:])
             self._held += count
+            self._in_line_since = self._told = None
             return locks[:count]
 
     def release(self, locks: list[FileLock]) -> None:
@@ -85,8 +94,18 @@ class SharedSlots:
             self._yielded_at = now
         return must
 
+    def find_wait(self) -> str | None:
+        """What the run waits for, in words, with those that had the slots when it had waited for a moment; else None."""
+        since = self._in_line_since
+        if self._told is None and since is not None and time.monotonic() - since > TOLD_AFTER_S:
+            with self._guard:
+                holders = sorted({place.read_note() for place in self._places} - {"", self._run_id})
+            self._told = f"a free slot ({len(self._places)} in use by run {' and run '.join(holders)})"
+        return self._told
+
     def rest(self) -> None:
         """Nothing is to be sent now: leave the line, and what came of it."""
+        self._in_line_since = self._told = None
         if self._wanted or self._ready:
             with self._guard:
                 self._wanted = 0
@@ -143,6 +162,7 @@ class SharedSlots:
             if len(taken) == count:
                 break
             if not place.is_held and place.acquire(exclusive=True):
+                place.note(self._run_id)
                 taken.append(place)
         if len(taken) < (count if at_least is None else at_least):
             _release(taken)
@@ -157,7 +177,7 @@ class SharedSlots:
         return True
 
 
-def share_slots(workspace: Path, size: int, wake: Callable[[], None]) -> SharedSlots | None:
+def share_slots(workspace: Path, size: int, wake: Callable[[], None], *, run_id: str) -> SharedSlots | None:
     """The shared slots for a run of this process; None inside of a step.
 
     A run that a step starts uses the slots that the step has: if it waited for others, and all were taken by such steps,
@@ -165,7 +185,7 @@ def share_slots(workspace: Path, size: int, wake: Callable[[], None]) -> SharedS
     """
     if STEP_SLOTS_VARIABLE in os.environ:
         return None
-    return SharedSlots(workspace / "slots", size, wake)
+    return SharedSlots(workspace / "slots", size, wake, run_id=run_id)
 
 
 def _is_free(signal: FileLock) -> bool:

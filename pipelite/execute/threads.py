@@ -22,6 +22,8 @@ THREAD_VARIABLES = (
 CORES_VARIABLE = "LOKY_MAX_CPU_COUNT"
 #: How many slots the step that runs in this process has: what it starts itself is to use these.
 STEP_SLOTS_VARIABLE = "PIPELITE_STEP_SLOTS"
+#: The workers that this process runs inside of, as RUN/PROCESS, the outermost first: a run that it starts holds them up.
+STEP_WORKERS_VARIABLE = "PIPELITE_STEP_WORKERS"
 
 
 def make_worker_environment(environment: Mapping[str, str]) -> dict[str, str]:

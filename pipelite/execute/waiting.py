@@ -1,28 +1,26 @@
 """Single flight: a step whose equal is under way in another run waits for its result, and its slot works on others.
 
-Only steps that were sent to a slot hold claims, and a slot waits for nobody: so no two runs wait for each other. The one
-exception is a run that a step has started, whose slot does wait: it may hold up the very step that it waits for, if that is
-next in the same slot. So such a run loses its patience after a while, and computes.
+Only steps that were sent to a worker hold claims, and a worker waits for nobody: so no two runs wait for each other. The one
+exception is a run that a step has started, whose worker does wait: it may hold up the very step that it waits for, if that
+comes next in the same worker, or has itself started a run that waits for this one. Such a run looks for circles while it
+waits, and computes what it would wait for for ever.
 """
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from pipelite.execute.recording import Recorder
 from pipelite.execute.state import NodeRun
-from pipelite.execute.threads import STEP_SLOTS_VARIABLE
+from pipelite.execute.threads import STEP_WORKERS_VARIABLE
 from pipelite.records import Claim, Status
-from pipelite.store import NONE_REFUSED, Refusals, RunWriter, Store, Wish, find_claims, get_version
+from pipelite.store import NONE_REFUSED, Refusals, RunWriter, Store, Wish, find_circles, find_claims, get_version
 
 #: Seconds between two looks at what is waited for: soon at first, for work that is short.
 FIRST_LOOK_S = 0.01
 LONGEST_LOOK_S = 0.1
-#: How long a run inside of a step waits for another.
-PATIENCE_S = 5.0
 
 
 class SingleFlight:
@@ -33,9 +31,9 @@ class SingleFlight:
         self._writer = writer
         self._recorder = recorder
         self._parked: dict[str, NodeRun] = {}
-        self._patience_s = PATIENCE_S if STEP_SLOTS_VARIABLE in os.environ else math.inf
-        self._parked_at: dict[str, float] = {}
-        #: Keys that were waited for in vain.
+        #: The workers that this run keeps busy while it waits.
+        self._inside = os.environ.get(STEP_WORKERS_VARIABLE, "").split()
+        #: Keys that would be waited for for ever.
         self._given_up: set[str] = set()
         self._look_s = FIRST_LOOK_S
         self._next_look = 0.0
@@ -79,10 +77,9 @@ class SingleFlight:
         state.status = Status.PENDING
         self._parked[state.key] = state
         self._look_s = FIRST_LOOK_S
-        now = time.monotonic()
-        self._parked_at.setdefault(state.key, now)
-        self._next_look = now + self._look_s
+        self._next_look = time.monotonic() + self._look_s
         self._recorder.add_waiting(state, reason)
+        self._tell()
         return reason
 
     def bring_back(self) -> Iterable[NodeRun]:
@@ -91,11 +88,21 @@ class SingleFlight:
         if not self._parked or now < self._next_look:
             return ()
         held = find_claims(self._store, list(self._parked), run_id=self._writer.run_id)
-        self._given_up.update(key for key in held if now - self._parked_at[key] > self._patience_s)
+        if self._inside and held:
+            self._given_up |= find_circles(self._store, held, run_id=self._writer.run_id, inside=self._inside)
         freed = [self._parked.pop(key) for key in list(self._parked) if key not in held or key in self._given_up]
+        if freed:
+            self._tell()
+        # One that an expander has stopped meanwhile is not to come back.
+        freed = [state for state in freed if not state.is_final]
         self._look_s = FIRST_LOOK_S if freed else min(1.5 * self._look_s, LONGEST_LOOK_S)
         self._next_look = now + self._look_s
         return freed
+
+    def _tell(self) -> None:
+        """Let others know, who may wait for one of the workers that this run keeps busy."""
+        if self._inside:
+            self._recorder.set_waits({"keys": list(self._parked), "inside": self._inside} if self._parked else {})
 
     def seconds_to_look(self, most: float) -> float:
         """How long the coordinator may wait for something else."""

@@ -45,7 +45,7 @@ from pipelite.execute.messages import (
 )
 from pipelite.execute.reads import ReadRecorder
 from pipelite.execute.spool import MarkFile, SpoolWriter
-from pipelite.execute.threads import use_threads
+from pipelite.execute.threads import STEP_WORKERS_VARIABLE, use_threads
 from pipelite.fingerprint import Fingerprinter
 from pipelite.records import RESULT, ArtifactRef
 from pipelite.store import ArtifactStore, encode_outputs, loads_value
@@ -143,6 +143,7 @@ class Worker:
         root = Path(setup.folder or setup.root)
         self.scratch_stem = root / "tmp" / f"{setup.prefix}scratch-"
         name = f"{setup.run_id}/{setup.worker or os.getpid()}"
+        os.environ[STEP_WORKERS_VARIABLE] = f"{setup.environment.get(STEP_WORKERS_VARIABLE, '')} {name}".lstrip()
         self.output.open(root / "logs" / f"{name}.log", f"{name}.log")
         self.log_end = self.output.end()
         self.spool_file = f"{name}.jsonl"

@@ -61,6 +61,8 @@ class RichDisplay:
         running = oldest_first(progress)
         if running:
             yield self._running_table(running)
+        if progress.waits_for is not None:
+            yield Text(f"  waits for {progress.waits_for}", style=STYLES[Status.RUNNING], overflow="ellipsis")
         counts = progress.counts.copy()
         done = sum(counts.values())
         line = Table.grid(padding=(0, 1))

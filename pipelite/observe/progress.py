@@ -80,7 +80,8 @@ class ProgressDisplay:
         self._thread: threading.Thread | None = None
         self._stopped = threading.Event()
         self._n_failures = 0
-        self._told: set[str] = set()
+        #: What the run waited for at the last look, in words.
+        self._waits_for: str | None = None
 
     def start(self) -> None:
         """Begin to watch; nothing is printed yet."""
@@ -128,6 +129,7 @@ class ProgressDisplay:
             if self._live is not None:
                 self._try(self._live.show, self._progress)
             else:
+                self._tell_wait()
                 self._sum_up()
             self._flush()
 
@@ -167,6 +169,12 @@ class ProgressDisplay:
             return f"{head}: {one_line(reason)}"
         return head
 
+    def _tell_wait(self) -> None:
+        waits_for = self._progress.waits_for
+        if waits_for is not None and waits_for != self._waits_for:
+            self._write(f"{self._pipeline}  waits for {waits_for}", Status.PENDING)
+        self._waits_for = waits_for
+
     def _sum_up(self) -> None:
         """One line on how far the run is, now and then."""
         silent_for = time.monotonic() - self._last_written
@@ -176,7 +184,11 @@ class ProgressDisplay:
         counts = progress.counts.copy()
         line = f"{self._pipeline}  {sum(counts.values()):,} of {describe_counts(counts, progress.total)}"
         running = describe_running(progress)
-        self._write(line + (f"; running: {', '.join(running)}" if running else ""), Status.RUNNING)
+        if running:
+            line += f"; running: {', '.join(running)}"
+        if progress.waits_for is not None:
+            line += f"; waits for {progress.waits_for}"
+        self._write(line, Status.RUNNING)
 
     def _write(self, line: str, status: Status) -> None:
         self._last_written = time.monotonic()

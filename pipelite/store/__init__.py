@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pipelite.store.artifacts import ArtifactStore
 from pipelite.store.canceling import request_cancel
+from pipelite.store.circles import find_circles
 from pipelite.store.claims import NONE_REFUSED, Refusals, Wish, find_claims, get_version
 from pipelite.store.dead_runs import LeftRun, Recovered, close_dead_runs, find_dead_runs, recover_ended_run
 from pipelite.store.locks import FileLock, is_locked
@@ -78,6 +79,7 @@ __all__ = [
     "dumps_value",
     "encode_outputs",
     "encode_reads",
+    "find_circles",
     "find_claims",
     "find_dead_runs",
     "find_known",

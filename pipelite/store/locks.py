@@ -12,6 +12,8 @@ from pathlib import Path
 #: Between two tries for a lock; they are held for long (by an open workspace) or very shortly.
 _RETRY_S = 0.01
 
+_NOTE_BYTES = 64
+
 _open: weakref.WeakSet[FileLock] = weakref.WeakSet()
 
 
@@ -64,6 +66,16 @@ class FileLock:
         elif self._file is not None:
             fcntl.flock(self._file, fcntl.LOCK_UN)
             self.is_held = False
+
+    def note(self, holder: str) -> None:
+        """Leave word in the file of who holds the lock, in as many bytes as any other holder leaves."""
+        # It is for people only: a full disk is none of its business.
+        with contextlib.suppress(OSError):
+            os.pwrite(self._open(), holder.encode(), 0)
+
+    def read_note(self) -> str:
+        """Return who holds the lock, or was the last that did; empty if nobody said so."""
+        return os.pread(self._open(), _NOTE_BYTES, 0).decode(errors="replace")
 
     def close(self) -> None:
         """Release the lock, and let go of the file."""

@@ -90,6 +90,9 @@ def decode_reads(text: str) -> tuple[FileRead, ...]:
 
 
 def run_from_row(row: sqlite3.Row) -> RunRecord:
+    status = Status(row["status"])
+    options = json.loads(row["options"])
+    waits = options.pop("waits", {})
     return RunRecord(
         id=row["id"],
         number=row["number"],
@@ -97,9 +100,11 @@ def run_from_row(row: sqlite3.Row) -> RunRecord:
         target=row["target"],
         experiment=row["experiment"],
         description=row["description"],
-        status=Status(row["status"]),
+        status=status,
+        # A run that came to its end while it waited has left it there.
+        waits_for=waits.get("for") if status is Status.RUNNING else None,
         parameters=json.loads(row["parameters"]),
-        options=json.loads(row["options"]),
+        options=options,
         outputs=json.loads(row["outputs"]),
         tags=json.loads(row["tags"]),
         error=row["error"],

@@ -75,7 +75,7 @@ def take_over(store: Store, run_id: str, owner: str) -> RunRecord:
         check_resumable(record)
         connection.execute(
             "UPDATE runs SET status = 'running', owner = ?, spools = '{}', cancel_requested = 0, error = NULL, "
-            "ended_at = NULL, duration_s = NULL WHERE id = ?",
+            "ended_at = NULL, duration_s = NULL, options = json_remove(options, '$.waits') WHERE id = ?",
             (owner, run_id),
         )
         first = record.number * STEP_RUNS_PER_RUN

@@ -30,6 +30,10 @@ _NEXT_NUMBER = (
 )
 
 
+#: What a run waits for; it stands there only as long as it does.
+_SET_WAITS = "UPDATE runs SET options = json_set(options, '$.waits', json(?)) WHERE id = ? AND owner = ?"
+_END_WAITS = "UPDATE runs SET options = json_remove(options, '$.waits') WHERE id = ? AND owner = ?"
+
 #: How many steps a run has as far as is known; a graph that grows tells more and more.
 _SET_TOTAL = "UPDATE runs SET options = json_set(options, '$.steps', ?) WHERE id = ? AND owner = ?"
 
@@ -133,6 +137,7 @@ class RunWriter:
         ended_at: datetime | None = None,
         duration_s: float | None = None,
         n_steps: int | None = None,
+        waits: Mapping[str, Any] | None = None,
     ) -> None:
         """Store everything that is given in one transaction, or nothing.
 
@@ -149,6 +154,9 @@ class RunWriter:
             Ids of done step runs that others among `step_runs` are to take the place of; they are kept elsewhere.
         spools : mapping, optional
             Spool file to the bytes of it that are stored with this.
+        waits : mapping, optional
+            What the run waits for, empty if nothing: "for" in words; of a run inside of a step "keys" and, as RUN/PROCESS,
+            the workers that it is "inside" of.
         status, error, outputs, tags, run_sources, started_at, ended_at, duration_s, n_steps : optional
             Of the run itself; None leaves it as it is.
 
@@ -185,6 +193,10 @@ class RunWriter:
             connection.executemany(INSERT_GROWTH, growth)
             if n_steps is not None:
                 connection.execute(_SET_TOTAL, (n_steps, self.run_id, self.owner))
+            if waits:
+                connection.execute(_SET_WAITS, (to_json(dict(waits)), self.run_id, self.owner))
+            elif waits is not None:
+                connection.execute(_END_WAITS, (self.run_id, self.owner))
             self._change_run(connection, {column: value for column, value in run.items() if value is not None})
             self._store.write_new_identities(connection)
 

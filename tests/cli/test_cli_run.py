@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -87,6 +88,24 @@ def test_regenerate_outputs_computes_everything_again(command):
     assert "6 steps, 6 computed" in command("run", "flow.py:train", "--regenerate-outputs").stderr
 
 
+HOLDING = """
+import time
+from pathlib import Path
+from pipelite import pipeline, step
+
+@step
+def hold(x):
+    Path("begun").touch()
+    while not Path("go").exists():
+        time.sleep(0.01)
+    return x + 1
+
+@pipeline
+def slow():
+    return hold(hold(1))
+"""
+
+
 class TestDryRun:
     def test_a_dry_run_says_what_would_be_computed_and_stores_no_run(self, command, folder):
         command("run", "flow.py:train")
@@ -106,6 +125,20 @@ class TestDryRun:
         steps = read_json("run", "flow.py:other", "-p", "x=1", "--dry-run")
 
         assert steps == [{"name": "work", "action": "compute", "reason": None, "depends_on": None}]
+
+    def test_a_dry_run_says_what_another_run_is_at(self, command, folder):
+        (folder / "holding.py").write_text(HOLDING)
+        run = command("run", "holding.py:slow", "--submit").stdout.strip()
+        while not (folder / "begun").exists():
+            time.sleep(0.01)
+
+        lines = command("run", "holding.py:slow", "--dry-run").stdout.splitlines()
+        (folder / "go").touch()
+
+        assert lines[1].split(maxsplit=2) == ["hold", "wait", f"run {run} is at it, in step 'hold'"]
+        assert lines[2].split(maxsplit=2) == ["hold-2", "unknown", "depends on hold"]
+        assert lines[-1] == "2 steps: 1 to wait for, 1 not known yet"
+        command("runs", "wait", run)
 
 
 class TestMistakes:

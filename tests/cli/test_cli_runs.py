@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+from pipelite.store import RunWriter, Store, create_run
+
 
 class TestList:
     def test_runs_are_listed_the_newest_first(self, command, two_runs):
@@ -20,6 +22,21 @@ class TestList:
         assert "nightly" in lines[1]
         assert "failed" in lines[1]
         assert lines[2].endswith("n=2, start=0")
+
+    def test_a_run_that_waits_is_told_from_one_that_works(self, command, read_json, folder):
+        with Store.open() as store:
+            for waits in ({}, {"for": "a free slot"}):
+                run = create_run(store, pipeline="train", owner=store.owner.name)
+                RunWriter(store, run.id, store.owner.name).commit(waits=waits)
+
+            lines = command("runs", "list").stdout.splitlines()
+            shown = command("runs", "show").stdout.splitlines()
+            listed = read_json("runs", "list")
+
+            assert ["(waits)" in line for line in lines[1:]] == [True, False]
+            assert all(line.split()[2] == "running" for line in lines[1:])
+            assert ["waits", "for", "a", "free", "slot"] in [line.split() for line in shown]
+            assert [(run["waits_for"], run["options"]) for run in listed] == [("a free slot", {}), (None, {})]
 
     def test_runs_are_chosen_by_pipeline_experiment_and_status(self, command, read_json, two_runs):
         command("run", "flow.py:other", "-p", "x=7", exit_code=1)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelite import Workspace
 from pipelite.execute.shared_slots import KEEP_S, SharedSlots
 
 FLOW = """
@@ -35,6 +36,16 @@ def narrow(who, i):
 @step(cache=False, cpus=2)
 def wide(who, i):
     spend(who, 2, 0.03)
+
+@step(cache=False)
+def stay(i):
+    note("")
+    while not os.path.exists("go"):
+        time.sleep(0.01)
+
+@pipeline
+def block(who: str, n: int):
+    stay.map(range(n))
 
 @step(cache=False)
 def inner(who, i):
@@ -79,7 +90,7 @@ def nested(who: str, n: int):
 if __name__ == "__main__":
     while len(sys.argv) > 4 and not os.path.exists(sys.argv[4]):
         time.sleep(0.001)
-    pipelines = {"many": many, "grains": grains, "mixed": mixed, "nested": nested}
+    pipelines = {"block": block, "many": many, "grains": grains, "mixed": mixed, "nested": nested}
     pipelines[sys.argv[1]].run(who=sys.argv[2], n=int(sys.argv[3]))
 """
 
@@ -156,6 +167,36 @@ def test_processes_that_count_different_numbers_of_slots_use_the_larger_one_toge
     assert len(spans()) == 80
 
 
+def test_a_run_that_waits_for_a_slot_says_so_and_who_has_them(folder):
+    def newest():
+        return Workspace().runs()[0].record
+
+    def until(condition):
+        deadline = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    busy = start("block", "busy", "2")
+    until(lambda: Path("spans").exists() and Path("spans").read_text() == "\n\n")
+    first = newest()
+    environment = {**os.environ, "PIPELITE_PROGRESS": "plain"}
+    waiting = subprocess.Popen(
+        [sys.executable, "flow.py", "many", "late", "1"], env=environment, stderr=subprocess.PIPE, text=True
+    )
+    until(lambda: newest().waits_for)
+
+    assert newest().waits_for == f"a free slot (2 in use by run {first.id})"
+    assert newest().status == "running"
+    assert Workspace().run(first.id).record.waits_for is None
+    Path("go").touch()
+    told = waiting.communicate(timeout=60)[1]
+    finish(busy, waiting)
+    assert told.splitlines()[0] == f"many  waits for a free slot (2 in use by run {first.id})"
+    assert newest().waits_for is None
+    assert "waits" not in Workspace().store.database.read("SELECT options FROM runs WHERE id = ?", (newest().id,))[0][0]
+
+
 # The locks themselves.
 
 
@@ -166,7 +207,7 @@ def make(tmp_path: Path):
 
     def make(size: int = 2) -> tuple[SharedSlots, threading.Event]:
         woken = threading.Event()
-        slots = SharedSlots(tmp_path, size, woken.set)
+        slots = SharedSlots(tmp_path, size, woken.set, run_id=f"run-{len(made)}")
         made.append(slots)
         return slots, woken
 
@@ -266,7 +307,7 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from pipelite.execute.shared_slots import SharedSlots
-slots = SharedSlots(Path(sys.argv[1]), 2, lambda: None)
+slots = SharedSlots(Path(sys.argv[1]), 2, lambda: None, run_id="holder")
 slots.acquire(2)
 print("held", flush=True)
 time.sleep(60)

@@ -174,6 +174,34 @@ def test_a_large_run_is_summed_up_now_and_then(monkeypatch):
     display.stop(Status.CANCELED, 1.0, None)
 
 
+def test_a_run_that_waits_says_so_once():
+    progress = Progress(total=1, waits_for="a free slot (2 in use by run other)")
+    stream = Stream()
+    display = ProgressDisplay(progress, pipeline="train", run_id=ID, stream=stream)
+    display.start()
+    assert stream.written.wait(10)
+    stream.written.clear()
+
+    assert not stream.written.wait(3 * progress_module.POLL_S)
+    progress.waits_for = None
+    display.stop(Status.CANCELED, 1.0, None)
+
+    assert stream.getvalue().splitlines()[:-1] == ["train  waits for a free slot (2 in use by run other)"]
+
+
+def test_the_summary_of_a_run_that_waits_says_so_again(monkeypatch):
+    monkeypatch.setattr(progress_module, "SUMMARY_S", 0.0)
+    progress = Progress(total=1000, counts={Status.REUSED: 400}, waits_for="a free slot")
+    stream = Stream()
+    display = ProgressDisplay(progress, pipeline="train", run_id=ID, stream=stream)
+
+    display.start()
+
+    assert stream.written.wait(10)
+    display.stop(Status.CANCELED, 1.0, None)
+    assert "train  400 of 1,000 steps: 400 reused; waits for a free slot" in stream.getvalue().splitlines()
+
+
 def test_a_stream_that_is_closed_does_not_fail_the_run():
     progress = Progress(total=1)
     stream = io.StringIO()
@@ -201,6 +229,8 @@ class Running(dict):
         return dict(self)
 
 progress = Progress(total=3, running=Running({"fit[0]": 0.0}))
+if "waits" in sys.argv:
+    progress.waits_for = "a free slot"
 display = ProgressDisplay(progress, pipeline="train", run_id="ID")
 if "without" in sys.argv:
     sys.modules["rich"] = None
@@ -240,10 +270,11 @@ def on_a_terminal(*arguments, **environment):
 
 
 def test_on_a_terminal_the_running_steps_are_drawn_and_finished_ones_stay():
-    output = on_a_terminal()
+    output = on_a_terminal("waits")
 
     assert "train  load [red]  reused" in output
     assert "fit[0]" in output
+    assert "  waits for a free slot" in output
     assert "1 of 3 steps: 1 reused" in output
     assert "\x1b[" in output
     last = output.rstrip().splitlines()[-1]

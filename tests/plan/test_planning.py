@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 import pytest
 
 from pipelite import Workspace, pipeline, step
@@ -60,6 +63,35 @@ def test_a_changed_parameter_shows_what_would_be_computed():
         ("square", "compute", None),
         ("last", "unknown", "square"),
     ]
+
+
+@step
+def start_slowly():
+    Path("begun").touch()
+    while not Path("go").exists():
+        time.sleep(0.01)
+    return 2
+
+
+@pipeline
+def slow_flow():
+    return last(start_slowly())
+
+
+def test_what_another_run_is_at_would_be_waited_for():
+    run = slow_flow.submit()
+    while not Path("begun").exists():
+        time.sleep(0.01)
+
+    planned = slow_flow.plan()
+    regenerating = slow_flow.with_options(regenerate_outputs=True).plan()
+    Path("go").touch()
+
+    assert actions(planned) == [("start_slowly", "wait", None), ("last", "unknown", "start_slowly")]
+    assert planned[0].reason == f"run {run.id} is at it, in step 'start_slowly'"
+    assert regenerating[0].action == "compute"
+    run.wait()
+    assert [action for _, action, _ in actions(slow_flow.plan())] == ["reuse", "reuse"]
 
 
 def test_a_reason_is_given_where_there_is_more_to_say():
