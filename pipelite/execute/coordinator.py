@@ -12,7 +12,7 @@ import random
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +33,7 @@ from pipelite.execute.grown import GrownOutputs
 from pipelite.execute.logs import cap_log, exceeds_cap
 from pipelite.execute.messages import Outcome, Returned
 from pipelite.execute.recording import Recorder
+from pipelite.execute.replaying import Replays
 from pipelite.execute.resuming import Resumption
 from pipelite.execute.sending import Sender, make_setup
 from pipelite.execute.shared_slots import share_slots
@@ -44,10 +45,12 @@ from pipelite.records import FINAL, Claim, CodeFingerprint, Failure, RunRecord, 
 from pipelite.store import (
     NONE_REFUSED,
     STEP_RUNS_PER_RUN,
-    EarlierStepRun,
     RunWriter,
     Store,
+    count_logged,
     decode_outputs,
+    get_earlier_step_runs,
+    get_growth,
     get_logged,
     now_text,
 )
@@ -137,9 +140,12 @@ class Coordinator:
         """Code fingerprints of all steps."""
         return self._planner.codes()
 
-    def resume(self, earlier: Mapping[int, EarlierStepRun]) -> None:
-        """Before `run`: take what the run has done already, by position, as done."""
-        self._resumption = Resumption(self._store, earlier)
+    def resume(self, record: RunRecord) -> None:
+        """Before `run`: take what the run has done already as done, and its expanders through what they did."""
+        self._resumption = Resumption(self._store, get_earlier_step_runs(self._store, record.number))
+        self._growth.resume(
+            Replays(get_growth(self._store, record.id), self._resumption, count_logged(self._store, record.number))
+        )
 
     def run(self, record: RunRecord, writer: RunWriter, target: LocalTarget, **first: Any) -> Status:
         """Run the graph to its end; `first` is what else goes into the first commit."""
@@ -188,6 +194,9 @@ class Coordinator:
                 shutil.rmtree(spool_folder / record.id, ignore_errors=True)
                 writer.release(self._why_interrupted)
                 return status
+            if self._resumption is not None:
+                left = self._resumption.left_over(self.states, also_done=status is Status.COMPLETED)
+                self._recorder.replace([self._growth.first_id + position for position in left])
             self._commit(status=status, error=self.error, ended_at=datetime.now(UTC), duration_s=duration_s)
         except BaseException as exc:
             self._give_up(exc, time.monotonic() - started)
@@ -273,6 +282,8 @@ class Coordinator:
         while self._ending is None and not self._is_asked_to_end:
             if self._growth.pending:
                 self._growth.deliver()
+            if not self._arrived and self._growth.follow_logs():
+                continue
             if not self._arrived or self._dispatcher.queue:
                 return
             states = [self._arrived.popleft() for _ in range(min(self._portion, len(self._arrived)))]
@@ -333,12 +344,14 @@ class Coordinator:
             self.progress.events.append((state.node.name, state.status, 0.0, reason))
 
     def _was_done(self, state: NodeRun, resumption: Resumption) -> bool:
-        """Whether this run had done a node before it was resumed; its record stays as it is."""
+        """Whether this run had done a node before it was resumed, and its record stays as it is; or it has to wait."""
         if resumption.is_done(state):
             self._finish(state, 0.0, None)
             return True
+        if self._growth.holds(state):
+            return True
         if resumption.takes_place(state):
-            self._recorder.replace(state)
+            self._recorder.replace([state.id])
         state.attempts = state.earlier_attempts = resumption.attempts_of(state)
         return False
 
@@ -358,6 +371,9 @@ class Coordinator:
         """Before the first step is sent: make sure that all that may follow can be sent too."""
         if not self._sender.is_ready:
             self._sender.ship_all([state.node.step for state in self.states if not state.is_final])
+            self._commit()
+        elif self._recorder.has_made:
+            # What a step is started for is kept before it starts: a resume has to make it again.
             self._commit()
 
     def _wait(self) -> None:
@@ -564,14 +580,17 @@ class Coordinator:
             self.failed = state
             self.error = f"step {state.node.name!r} failed: {failure.type_name}: {failure.message}"
         self._count(state, 0.0, f"{failure.type_name}: {failure.message}")
-        if state.key is not None and self._in_flight.get(state.key) is state:
-            del self._in_flight[state.key]
-        for follower in state.followers or ():
-            self._arrived.append(follower)
-        state.followers = None
+        self._release_followers(state)
         self._skip_dependents(state)
         if not self._keep_going and not tolerated:
             self._end_early(Status.FAILED)
+
+    def _release_followers(self, state: NodeRun) -> None:
+        """A node ended without a result: those that are equal to it are computed on their own."""
+        if state.key is not None and self._in_flight.get(state.key) is state:
+            del self._in_flight[state.key]
+        self._arrived.extend(state.followers or ())
+        state.followers = None
 
     def _skip_dependents(self, state: NodeRun) -> None:
         waiting = [state]
@@ -661,6 +680,7 @@ class Coordinator:
             self._count(state, 0.0, "canceled")
             if self._ending is None:
                 # It was stopped alone.
+                self._release_followers(state)
                 self._skip_dependents(state)
 
     def _end(self, lease: Lease, doom: Doom) -> None:
@@ -718,6 +738,11 @@ class Coordinator:
         if len(lease.batches) == 1 and lease.batches[0] == [state]:
             self._end(lease, Doom(Status.CANCELED, state))
 
+    def keep(self, state: NodeRun, status: Status) -> None:
+        state.status = status
+        self._count(state, 0.0, None)
+        self._skip_dependents(state)
+
     def record(self, state: NodeRun, kind: str, value: Any) -> None:
         self._recorder.add_growth(state, kind, value)
 
@@ -738,13 +763,9 @@ class Coordinator:
         if state in self._arrived:
             self._arrived.remove(state)
         first = self._in_flight.get(state.key) if state.key is not None else None
-        if first is state:
-            del self._in_flight[state.key or ""]
-            self._arrived.extend(state.followers or ())
-            state.followers = None
-        elif first is not None and state in (first.followers or ()):
-            assert first.followers is not None
+        if first is not None and first.followers is not None and state in first.followers:
             first.followers.remove(state)
+        self._release_followers(state)
         self._cancel(state, reason)
         self._skip_dependents(state)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import Any, Protocol
 
 from pipelite.define import Expander, Node, Output
+from pipelite.execute.replaying import Replay
 from pipelite.execute.state import NodeRun
-from pipelite.records import CodeFingerprint, Failure
+from pipelite.records import CodeFingerprint, Failure, Status
 
 
 class Host(Protocol):
@@ -37,6 +39,9 @@ class Host(Protocol):
     def stop_step(self, state: NodeRun, reason: str) -> None:
         """A node is not wanted any more."""
 
+    def keep(self, state: NodeRun, status: Status) -> None:
+        """A node stays as it had ended before the run was resumed, and so does its record."""
+
     def record(self, state: NodeRun, kind: str, value: Any) -> None:
         """Something that a resume has to replay."""
 
@@ -62,6 +67,10 @@ class Expansion:
         #: Steps whose end it has been told: each is told once.
         self.told: set[int] = set()
         self.made: list[Node] = []
+        #: How many of the numbers and texts that each step logged it was told in a replay.
+        self.n_heard: Counter[int] = Counter()
+        #: Its way through what it did before the run was resumed; None once it goes on from there.
+        self.replay: Replay | None = None
         #: Whether it was told already that nothing is under way any more.
         self.was_told = False
         self.has_returned = False

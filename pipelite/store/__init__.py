@@ -16,6 +16,7 @@ from pipelite.store.parts import Part, join_parts
 from pipelite.store.paths import remove_tree
 from pipelite.store.pickles import dumps_value, loads_value
 from pipelite.store.reader import (
+    count_logged,
     find_known,
     get_code,
     get_growth,
@@ -71,6 +72,7 @@ __all__ = [
     "check_resumable",
     "clear_dead_owners",
     "close_dead_runs",
+    "count_logged",
     "create_run",
     "decode_outputs",
     "dumps_value",

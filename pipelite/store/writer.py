@@ -146,7 +146,7 @@ class RunWriter:
         sources : mapping, optional
             Digest to text of own source files; those that are stored already are left as they are.
         replaced : iterable of int
-            Ids of done step runs that others among `step_runs` are to take the place of; they are kept elsewhere.
+            Ids of step runs that others take the place of, or that have none any more; they are kept elsewhere.
         spools : mapping, optional
             Spool file to the bytes of it that are stored with this.
         status, error, outputs, tags, run_sources, started_at, ended_at, duration_s, n_steps : optional

@@ -486,8 +486,10 @@ def test_what_it_did_and_was_told_is_kept_in_order(workspace):
     assert [kind for kind, _ in kept] == ["made", "logged", "logged", "logged", "ended", "made"] + ["logged"] * 3 + [
         "ended"
     ]
-    assert kept[3] == ("logged", ["search/trial-1", "loss", -1, 2])
-    assert kept[4] == ("ended", ["search/trial-1", "completed"])
+    assert kept[3] == ("logged", [3, "loss", -1, 2])
+    kind, (position, status, error, duration_s) = kept[4]
+    assert (kind, position, status, error) == ("ended", 3, "completed", None)
+    assert duration_s == run.steps["search/trial-1"].duration_s
 
 
 def test_a_step_that_it_stops_is_canceled_and_the_run_goes_on(workspace):
