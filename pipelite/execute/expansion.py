@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from typing import Any, Protocol
 
 from pipelite.define import Expander, Node, Output
@@ -67,8 +66,8 @@ class Expansion:
         #: Steps whose end it has been told: each is told once.
         self.told: set[int] = set()
         self.made: list[Node] = []
-        #: How many of the numbers and texts that each step logged it was told in a replay.
-        self.n_heard: Counter[int] = Counter()
+        #: Name, value and step number of all that it was told in a replay that steps had logged, by position.
+        self.heard: dict[int, list[tuple[str, Any, int | None]]] = {}
         #: Its way through what it did before the run was resumed; None once it goes on from there.
         self.replay: Replay | None = None
         #: Whether it was told already that nothing is under way any more.

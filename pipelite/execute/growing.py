@@ -32,7 +32,7 @@ from pipelite.errors import DefinitionError, FingerprintError, PipeliteError
 from pipelite.execute.conditions import describe_end, explain_obstacle, find_unmet
 from pipelite.execute.expansion import Expansion, Host
 from pipelite.execute.failures import describe_exception
-from pipelite.execute.replaying import News, Replay, Replays, in_blocks
+from pipelite.execute.replaying import News, Replay, Replays, in_blocks, without
 from pipelite.execute.stand_ins import StandIns
 from pipelite.execute.state import NodeRun, iter_edges, link
 from pipelite.plan import Decision, Planner
@@ -137,7 +137,8 @@ class Growth:
         was_done = self._earlier is not None and self._earlier.was_done(state)
         if was_done or state.status is Status.REUSED:
             # It shows what the step run logged that it came from, and so its expander hears the same in every run.
-            for logged in self._host.logged_by(state)[expansion.n_heard[position] if was_done else 0 :]:
+            shown = self._host.logged_by(state)
+            for logged in without(shown, expansion.heard.get(position, ())) if was_done else shown:
                 self._tell_logged(expansion, state, logged)
                 if position not in expansion.listening:
                     return
@@ -334,7 +335,7 @@ class Growth:
         if entry.kind == "logged":
             if not (state.is_final or position in replay.held) or not earlier.is_same(state):
                 return None
-            expansion.n_heard[position] += 1
+            expansion.heard.setdefault(position, []).append(tuple(entry.value[1:]))
             return _logged(expansion, *entry.value)
         status = Status(entry.value[1])
         if status in (Status.FAILED, Status.CANCELED) and position in replay.held and not state.is_final:
@@ -369,10 +370,10 @@ class Growth:
     def _unheard(self, expansion: Expansion, state: NodeRun) -> list[News]:
         """What a step had logged without its expander being told."""
         assert self._earlier is not None
-        n_heard, n_logged = expansion.n_heard[state.node.position], self._earlier.n_logged(state)
-        if n_logged <= n_heard or not self._earlier.is_same(state):
+        n_logged, heard = self._earlier.n_logged(state), expansion.heard.get(state.node.position, ())
+        if n_logged <= len(heard) or not self._earlier.is_same(state):
             return []
-        return [News(state, logged) for logged in self._host.logged_by(state)[n_heard:n_logged]]
+        return [News(state, logged) for logged in without(self._host.logged_by(state)[:n_logged], heard)]
 
     # What bodies ask for.
 

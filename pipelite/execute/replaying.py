@@ -12,7 +12,7 @@ there; step runs still count by their name and key.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import attrs
 
@@ -20,6 +20,8 @@ from pipelite.define import Node
 from pipelite.execute.resuming import Resumption
 from pipelite.execute.state import NodeRun
 from pipelite.records import GrowthRecord, Status
+
+T = TypeVar("T")
 
 #: Names that a sentence shows of many.
 _SHOWN = 3
@@ -175,7 +177,22 @@ class Replays:
         return self._n_logged.get(state.node.position, 0)
 
 
-def in_blocks(nodes: Sequence[Node]) -> list[Sequence[Node]]:
+def in_blocks(nodes: Iterable[Node]) -> list[list[Node]]:
     """Nodes that stand next to each other in the graph, together."""
-    starts = [index for index, node in enumerate(nodes) if not index or node.position != nodes[index - 1].position + 1]
-    return [nodes[start:end] for start, end in zip(starts, [*starts[1:], len(nodes)], strict=True)]
+    blocks: list[list[Node]] = []
+    for node in nodes:
+        if blocks and node.position == blocks[-1][-1].position + 1:
+            blocks[-1].append(node)
+        else:
+            blocks.append([node])
+    return blocks
+
+
+def without(logged: Iterable[T], heard: Iterable[T]) -> list[T]:
+    """What a step logged after the last that was heard of it; some of what came before may never have been heard."""
+    rest = iter(logged)
+    for told in heard:
+        for each in rest:
+            if each == told:
+                break
+    return list(rest)
