@@ -26,6 +26,7 @@ from pipelite.errors import PipeliteError, StorageError
 from pipelite.execute import deaths
 from pipelite.execute.conditions import explain_obstacle
 from pipelite.execute.dispatch import Dispatcher, Doom, Lease, learn_durations
+from pipelite.execute.earlier_growth import EarlierGrowth
 from pipelite.execute.ending import end_workers
 from pipelite.execute.failures import load_exception
 from pipelite.execute.growing import Growth
@@ -33,7 +34,6 @@ from pipelite.execute.grown import GrownOutputs
 from pipelite.execute.logs import cap_log, exceeds_cap
 from pipelite.execute.messages import Outcome, Returned
 from pipelite.execute.recording import Recorder
-from pipelite.execute.replaying import Replays
 from pipelite.execute.resuming import Resumption
 from pipelite.execute.sending import Sender, make_setup
 from pipelite.execute.shared_slots import share_slots
@@ -143,9 +143,8 @@ class Coordinator:
     def resume(self, record: RunRecord) -> None:
         """Before `run`: take what the run has done already as done, and its expanders through what they did."""
         self._resumption = Resumption(self._store, get_earlier_step_runs(self._store, record.number))
-        self._growth.resume(
-            Replays(get_growth(self._store, record.id), self._resumption, count_logged(self._store, record.number))
-        )
+        growth, n_logged = get_growth(self._store, record.id), count_logged(self._store, record.number)
+        self._growth.resume(EarlierGrowth(growth, self._resumption, n_logged))
 
     def run(self, record: RunRecord, writer: RunWriter, target: LocalTarget, **first: Any) -> Status:
         """Run the graph to its end; `first` is what else goes into the first commit."""
@@ -194,15 +193,21 @@ class Coordinator:
                 shutil.rmtree(spool_folder / record.id, ignore_errors=True)
                 writer.release(self._why_interrupted)
                 return status
-            if self._resumption is not None:
-                left = self._resumption.left_over(self.states, also_done=status is Status.COMPLETED)
-                self._recorder.replace([self._growth.first_id + position for position in left])
-            self._commit(status=status, error=self.error, ended_at=datetime.now(UTC), duration_s=duration_s)
+            left = self._find_left_over()
+            self._recorder.replace(left if status is Status.COMPLETED else ())
+            ended = {"status": status, "error": self.error, "ended_at": datetime.now(UTC), "duration_s": duration_s}
+            self._commit(unreached=left, **ended)
         except BaseException as exc:
             self._give_up(exc, time.monotonic() - started)
             raise
         shutil.rmtree(spool_folder / record.id, ignore_errors=True)
         return status
+
+    def _find_left_over(self) -> list[int]:
+        """Ids of step runs from before the run was resumed that no node has the place of: nobody made them again."""
+        if self._resumption is None:
+            return []
+        return [self._growth.first_id + position for position in self._resumption.left_over(self.states)]
 
     def _wake(self) -> None:
         self._events.put(lambda: None)

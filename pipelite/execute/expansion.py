@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any, Protocol
 
-from pipelite.define import Expander, Node, Output
-from pipelite.execute.replaying import Replay
+from pipelite.define import Ended, Expander, Logged, Node, Output
+from pipelite.execute.earlier_growth import Replay
 from pipelite.execute.state import NodeRun
 from pipelite.records import CodeFingerprint, Failure, Status
 
@@ -76,3 +76,19 @@ class Expansion:
         self.returned: Any = None
         #: Steps that have to end before its output is there.
         self.waits_for: set[int] = set()
+
+    def hear_logged(self, position: int, name: str, value: Any, step: int | None) -> Logged:
+        """The event that a step logged something; the value is also told when the step ends."""
+        self.metrics.setdefault(position, {})[name] = value
+        return Logged(handle=self.listening[position], name=name, value=value, step=step)
+
+    def hear_end(self, position: int, status: Status, error: str | None, duration_s: float) -> Ended:
+        """The event that a step ended; it is not listened to any more."""
+        self.told.add(position)
+        return Ended(
+            handle=self.listening.pop(position),
+            status=status,
+            error=error,
+            metrics=self.metrics.pop(position, {}),
+            duration_s=duration_s,
+        )

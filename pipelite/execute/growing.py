@@ -11,14 +11,12 @@ from typing import Any
 
 from pipelite.define import (
     Elements,
-    Ended,
     Expander,
     Fan,
     Graph,
     GrowingTrace,
     Item,
     Load,
-    Logged,
     Node,
     Output,
     Skip,
@@ -30,12 +28,13 @@ from pipelite.define import (
 )
 from pipelite.errors import DefinitionError, FingerprintError, PipeliteError
 from pipelite.execute.conditions import describe_end, explain_obstacle, find_unmet
+from pipelite.execute.earlier_growth import EarlierGrowth, News, in_blocks, without
 from pipelite.execute.expansion import Expansion, Host
 from pipelite.execute.failures import describe_exception
-from pipelite.execute.replaying import News, Replay, Replays, in_blocks, without
+from pipelite.execute.replaying import Replays
 from pipelite.execute.stand_ins import StandIns
 from pipelite.execute.state import NodeRun, iter_edges, link
-from pipelite.plan import Decision, Planner
+from pipelite.plan import Planner
 from pipelite.records import FINAL, Failure, GrowthRecord, Status
 
 
@@ -54,13 +53,14 @@ class Growth:
         self.first_id = 0
         #: What is to be told to expanders.
         self.pending: deque[tuple[Expansion, News]] = deque()
-        #: What they did before, if the run goes on from there, and those that are still on their way through it.
-        self._earlier: Replays | None = None
-        self._replaying: list[Expansion] = []
+        #: What they did before, if the run goes on from there.
+        self._earlier: EarlierGrowth | None = None
+        self._replays: Replays | None = None
 
-    def resume(self, earlier: Replays) -> None:
+    def resume(self, earlier: EarlierGrowth) -> None:
         """Before anything else: what was made before keeps its places."""
         self._earlier = earlier
+        self._replays = Replays(self._host, earlier, self._states, self.pending, self._advance)
         n_free = max(0, earlier.end - len(self._graph.nodes))
         node = Node(-1, "", self._graph.nodes[0].step, {})
         nobody = NodeRun(node, 0)
@@ -130,7 +130,7 @@ class Growth:
 
     def _tell_logged(self, expansion: Expansion, state: NodeRun, logged: tuple[str, Any, int | None]) -> None:
         self._host.record(expansion.state, "logged", [state.node.position, *logged])
-        self._advance(expansion, _logged(expansion, state.node.position, *logged))
+        self._advance(expansion, expansion.hear_logged(state.node.position, *logged))
 
     def _tell_end(self, expansion: Expansion, state: NodeRun, duration_s: float) -> None:
         position = state.node.position
@@ -150,7 +150,7 @@ class Growth:
             self._host.record(expansion.state, "ended", [position, state.status.value, error, duration_s])
         else:
             self._host.record(expansion.state, "failed", [position])
-        self._advance(expansion, _ended(expansion, position, state.status, error, duration_s))
+        self._advance(expansion, expansion.hear_end(position, state.status, error, duration_s))
 
     # Conditions.
 
@@ -169,9 +169,8 @@ class Growth:
         expansion = self._expansions[state.node.position] = Expansion(state, step)
         if not step.is_transparent:
             self._host.begin(state)
-            expansion.replay = None if self._earlier is None else self._earlier.start(state.node.position)
-            if expansion.replay is not None:
-                self._replaying.append(expansion)
+            if self._replays is not None:
+                self._replays.start(expansion)
         self._advance(expansion, None)
 
     def _advance(self, expansion: Expansion, answer: Any, *, parked: Any = None) -> None:
@@ -291,89 +290,12 @@ class Growth:
         return True
 
     def follow_logs(self) -> bool:
-        """Everything that was done before and can be known is known: go on with the replays as far as that goes.
-
-        Where it goes no further, the run goes on from there. False if there was nothing to do.
-        """
-        if not self._replaying:
-            return False
-        if any(self._follow_log(expansion) for expansion in list(self._replaying)):
-            return True
-        for expansion in list(self._replaying):
-            parked = None if expansion.replay is None else expansion.replay.parked
-            self._leave_log(expansion)
-            if parked is not None:
-                self._advance(expansion, None, parked=parked)
-        return True
-
-    def _follow_log(self, expansion: Expansion) -> bool:
-        """Tell an expander what it was told; whether it was anything."""
-        has_moved = False
-        while (replay := expansion.replay) is not None:
-            if replay.parked is not None:
-                parked, replay.parked = replay.parked, None
-                self._advance(expansion, None, parked=parked)
-                if replay.parked is not None:
-                    break
-            else:
-                event = self._find_event(expansion, replay)
-                if event is None:
-                    break
-                replay.n_done += 1
-                self._advance(expansion, event)
-            has_moved = True
-        return has_moved
-
-    def _find_event(self, expansion: Expansion, replay: Replay) -> Ended | Logged | None:
-        """What an expander was told next, if the step that it was about is as it was then."""
-        entry, earlier = replay.next, self._earlier
-        assert earlier is not None
-        if entry is None or entry.kind not in ("logged", "ended") or entry.value[0] not in expansion.listening:
-            return None
-        position = entry.value[0]
-        state = self._states[position]
-        if entry.kind == "logged":
-            if not (state.is_final or position in replay.held) or not earlier.is_same(state):
-                return None
-            expansion.heard.setdefault(position, []).append(tuple(entry.value[1:]))
-            return _logged(expansion, *entry.value)
-        status = Status(entry.value[1])
-        if status in (Status.FAILED, Status.CANCELED) and position in replay.held and not state.is_final:
-            if not earlier.was(state, status):
-                return None
-            self._host.keep(state, status)
-        if state.status is not status:
-            return None
-        return _ended(expansion, position, status, *entry.value[2:])
+        """Go on with replays, now that everything that can be known of what was done is known; false if there are none."""
+        return self._replays is not None and self._replays.follow()
 
     def _leave_log(self, expansion: Expansion) -> None:
-        """From here on an expander is told what happens now."""
-        replay, expansion.replay = expansion.replay, None
-        if replay is None:
-            return
-        self._replaying.remove(expansion)
-        if replay.next is not None:
-            self._host.record(expansion.state, "cut", replay.n_done)
-            if replay.next.kind != "failed":
-                expansion.state.decision = Decision(result=None, reason=self._earlier_way(replay.next))
-        news: list[News] = []
-        for state in replay.held.values():
-            if not state.is_final:
-                news += self._unheard(expansion, state)
-                self._host.arrive(state)
-        self.pending.extendleft((expansion, each) for each in reversed([*news, *replay.waiting]))
-
-    def _earlier_way(self, entry: GrowthRecord) -> str:
-        assert self._earlier is not None
-        return f"not as before the run was resumed, when {self._earlier.describe(entry)} at this point"
-
-    def _unheard(self, expansion: Expansion, state: NodeRun) -> list[News]:
-        """What a step had logged without its expander being told."""
-        assert self._earlier is not None
-        n_logged, heard = self._earlier.n_logged(state), expansion.heard.get(state.node.position, ())
-        if n_logged <= len(heard) or not self._earlier.is_same(state):
-            return []
-        return [News(state, logged) for logged in without(self._host.logged_by(state)[:n_logged], heard)]
+        if self._replays is not None:
+            self._replays.leave(expansion)
 
     # What bodies ask for.
 
@@ -580,24 +502,6 @@ class Growth:
             self._host.skip(dependent, explain_obstacle(obstacle, node))
         elif not dependent.waits_for:
             self._host.arrive(dependent)
-
-
-def _logged(expansion: Expansion, position: int, name: str, value: Any, step: int | None) -> Logged:
-    """The event, and a note of the value for when the step ends."""
-    expansion.metrics.setdefault(position, {})[name] = value
-    return Logged(handle=expansion.listening[position], name=name, value=value, step=step)
-
-
-def _ended(expansion: Expansion, position: int, status: Status, error: str | None, duration_s: float) -> Ended:
-    """The event; the expander does not listen to the step any more."""
-    expansion.told.add(position)
-    return Ended(
-        handle=expansion.listening.pop(position),
-        status=status,
-        error=error,
-        metrics=expansion.metrics.pop(position, {}),
-        duration_s=duration_s,
-    )
 
 
 def _entry(expansion: Expansion, kind: str, value: Any) -> GrowthRecord:

@@ -75,14 +75,12 @@ class Resumption:
         earlier = self._earlier.get(state.node.position)
         return earlier is not None and _is_same(earlier, state)
 
-    def left_over(self, states: Sequence[NodeRun], *, also_done: bool) -> list[int]:
+    def left_over(self, states: Sequence[NodeRun]) -> list[int]:
         """Positions of step runs that have no node any more: an expander did not make it again."""
         return [
             position
-            for position, earlier in self._earlier.items()
-            if position < len(states)
-            and states[position].node.position != position
-            and (also_done or earlier.status == Status.PENDING.value)
+            for position in self._earlier
+            if position < len(states) and states[position].node.position != position
         ]
 
 

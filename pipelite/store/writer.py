@@ -30,6 +30,10 @@ _NEXT_NUMBER = (
 )
 
 
+_SKIP = (
+    "UPDATE step_runs SET status = 'skipped', reason = 'the run ended before it came to this step again' "
+    "WHERE id = ? AND status = 'pending'"
+)
 #: How many steps a run has as far as is known; a graph that grows tells more and more.
 _SET_TOTAL = "UPDATE runs SET options = json_set(options, '$.steps', ?) WHERE id = ? AND owner = ?"
 
@@ -129,6 +133,7 @@ class RunWriter:
         run_sources: Mapping[str, str] | None = None,
         spools: Mapping[str, int] | None = None,
         replaced: Iterable[int] = (),
+        unreached: Iterable[int] = (),
         started_at: datetime | None = None,
         ended_at: datetime | None = None,
         duration_s: float | None = None,
@@ -147,6 +152,8 @@ class RunWriter:
             Digest to text of own source files; those that are stored already are left as they are.
         replaced : iterable of int
             Ids of step runs that others take the place of, or that have none any more; they are kept elsewhere.
+        unreached : iterable of int
+            Ids of step runs that have not been started again, of a run that was resumed and ends before it came to them.
         spools : mapping, optional
             Spool file to the bytes of it that are stored with this.
         status, error, outputs, tags, run_sources, started_at, ended_at, duration_s, n_steps : optional
@@ -174,6 +181,7 @@ class RunWriter:
             if replaced:
                 set_aside(connection, replaced)
             connection.executemany(UPSERT_STEP_RUN, step_runs)
+            connection.executemany(_SKIP, [(step_run,) for step_run in unreached])
             # In the order of the table: keys are random, and neighbours then go to the same page while it is at hand.
             connection.executemany(UPSERT_RESULT, sorted(results))
             if status in FINAL:

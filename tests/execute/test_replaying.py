@@ -607,3 +607,36 @@ def flow():
     run = resume()
 
     assert run.outputs["result"] == [0, 1, 0, 1, 2, "completed"]
+
+
+def test_a_resumed_run_that_fails_before_its_expander_begins_can_go_on_later(project):
+    (project / "way").write_text("same")
+    source = CHANGING.replace(
+        "@pipeline\ndef flow():\n    return Expander(body,",
+        """@step(cache=False)
+def check(path: Path):
+    if path.read_text() == "fail":
+        raise ValueError("told to fail")
+
+@pipeline
+def flow():
+    return Expander(lambda checked: body(),""",
+    ).replace("steps=(work,))()", 'steps=(work,))(check(Path("checked")))')
+    (project / "checked").write_text("pass")
+    interrupt(project, source, lambda: "start last" in ledger(project))
+    (project / "checked").write_text("fail")
+
+    failed = resume()
+
+    assert failed.status == "failed"
+    statuses = {name: step.status for name, step in failed.steps.items() if "~" not in name}
+    assert statuses["search/first"] == statuses["search/second"] == "completed"
+    assert statuses["search"] == statuses["search/last"] == "skipped"
+    (project / "checked").write_text("pass again")
+    (project / "go").touch()
+
+    run = resume()
+
+    assert run.status == "completed", run.error
+    assert sorted(ledger(project)) == ["start first", "start last", "start last", "start second"]
+    assert run.steps["search"].record.reason is None
