@@ -41,9 +41,11 @@ class Resumption:
         return state.node.position in self._done
 
     def takes_place(self, state: NodeRun) -> bool:
-        """Whether a planned node that is not done stands where another one was."""
+        """Whether a planned node that is not done stands where another one was, which may have logged something."""
         earlier = self._earlier.get(state.node.position)
-        return earlier is not None and earlier.status in _DONE and not _is_same(earlier, state)
+        if earlier is None or _is_same(earlier, state):
+            return False
+        return earlier.status in _DONE or (earlier.key is not None and earlier.attempts > 0)
 
     def attempts_of(self, state: NodeRun) -> int:
         """How often a node was started before."""

@@ -15,6 +15,7 @@ import pytest
 from pipelite import Workspace
 from pipelite.api.workspace import close_dead_runs
 from pipelite.define import Ended, Logged
+from pipelite.records import Status
 from pipelite.store import get_growth
 
 STEPS = """
@@ -136,8 +137,8 @@ def completed(run) -> dict[str, object]:
     return {name: step for name, step in run.steps.items() if step.status in ("completed", "reused")}
 
 
-def is_completed(name: str) -> bool:
-    return name in Workspace().run().steps and Workspace().run().steps[name].status == "completed"
+def is_running(name: str) -> bool:
+    return name in Workspace().run().steps and Workspace().run().steps[name].status == "running"
 
 
 def kept_log(run) -> dict[int, list[list[object]]]:
@@ -172,9 +173,7 @@ def decide_again(project: Path, label: str, found, names: dict[int, str]) -> lis
         if event[0] == "logged":
             answer = Logged(handle=about, name=event[1], value=event[2], step=event[3])
         else:
-            answer = Ended(
-                handle=about, status=_status(event[1]), error=event[2], metrics=event[4], duration_s=event[3]
-            )
+            answer = Ended(handle=about, status=Status(event[1]), error=event[2], metrics=event[4], duration_s=event[3])
         request = body.send(answer)
         while type(request).__name__ in ("Load", "Stop"):
             loads = type(request).__name__ == "Load"
@@ -182,12 +181,6 @@ def decide_again(project: Path, label: str, found, names: dict[int, str]) -> lis
     with pytest.raises(StopIteration):
         body.send(None)
     return made
-
-
-def _status(text):
-    from pipelite.records import Status
-
-    return Status(text)
 
 
 def _output_of(name):
@@ -424,6 +417,7 @@ def test_a_body_that_does_not_do_the_same_again_goes_on_from_there(project, way,
 
     assert run.status == "completed", run.error
     assert run.outputs["result"] == {"ended": ended, "last": ["last", 3]}
+    assert run.metric_series("search/last/loss")[-1] == (None, 3)
     again = [line.removeprefix("start ") for line in ledger(project)[n_before:]]
     assert sorted(again) == sorted([*started, "last"])
     if reason is None:
@@ -640,3 +634,20 @@ def flow():
     assert run.status == "completed", run.error
     assert sorted(ledger(project)) == ["start first", "start last", "start last", "start second"]
     assert run.steps["search"].record.reason is None
+
+
+def test_what_a_step_logged_that_ran_with_another_input_is_not_mixed_with_what_it_logs_now(project):
+    (project / "way").write_text("same")
+    source = CHANGING.replace(
+        'work.with_options(name="last")("last", 3)', 'work.with_options(name="last")("last", len(way))'
+    )
+    # Until its row is stored with its key.
+    interrupt(project, source, lambda: is_running("search/last"))
+    (project / "way").write_text("other way")
+    (project / "go").touch()
+
+    run = resume()
+
+    assert run.outputs["result"]["last"] == ["last", 9]
+    assert run.metric_series("search/last/loss") == [(None, 9)]
+    assert run.metric_series("search/last~1/loss") == [(None, 4)]
