@@ -155,7 +155,7 @@ def told(found) -> list[list[object]]:
     return [event[:4] for event in found["heard"]]
 
 
-def decide_again(project: Path, label: str, found, names: dict[int, str]) -> list[str]:
+def decide_again(project: Path, label: str, found, names: list[str]) -> list[str]:
     """The names of the steps that the body makes when it hears the same, without any run."""
     space: dict[str, object] = {"__name__": "again"}
     exec(compile((project / "flow.py").read_text(), "again.py", "exec"), space)
