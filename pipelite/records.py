@@ -207,8 +207,10 @@ class GrowthRecord:
 
     #: Place of the expander in the graph.
     position: int
-    #: "made" {"first": position, "count": n, "names": names, or the one before [0], [1], ...}, "stop" name,
-    #: "logged" [step, metric, value, number], "ended" [step, status].
+    #: "made" {"first": position, "count": n, "names": names, or the one before [0], [1], ...}, "stop" position,
+    #: "status" what it was told that a step is, "logged" [position, metric, value, number], "ended" [position, status,
+    #: error, seconds]; "failed" [position] is an end that the run does not tolerate: a resume goes back to before it.
+    #: "cut" n: of what the expander did and was told before, only the first n count.
     kind: str
     value: Any
 

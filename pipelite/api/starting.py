@@ -16,7 +16,7 @@ from pipelite.define import describe_place
 from pipelite.errors import StepFailed
 from pipelite.execute import Coordinator, Progress, Targets, collect_sources, load_exception
 from pipelite.records import RunRecord, Status
-from pipelite.store import RunWriter, create_run, dumps_value, find_known, get_earlier_step_runs, take_over
+from pipelite.store import RunWriter, create_run, dumps_value, find_known, take_over
 
 if TYPE_CHECKING:
     from pipelite.api.pipelines import Pipeline
@@ -139,7 +139,7 @@ def resume_run(pipeline: Pipeline[Any, Any], parameters: Mapping[str, Any], reco
     targets = _find_targets(pipeline, coordinator)
     # From here on it is ours: whatever goes wrong before this leaves it as it was.
     record = take_over(store, record.id, store.owner.name)
-    coordinator.resume(get_earlier_step_runs(store, record.number))
+    coordinator.resume(record)
     outputs = {name: describe_place(value) for name, value in coordinator.graph.outputs.items()}
     return _launch(pipeline, coordinator, record, targets, shows_progress=True, outputs=outputs)
 

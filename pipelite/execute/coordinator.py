@@ -6,7 +6,7 @@ import contextlib
 import functools
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +16,7 @@ from pipelite.define import Graph, iter_handles
 from pipelite.errors import PipeliteError, StorageError
 from pipelite.execute.course import Course, Progress
 from pipelite.execute.dispatch import Dispatcher, Lease
+from pipelite.execute.earlier_growth import EarlierGrowth
 from pipelite.execute.growing import Growth
 from pipelite.execute.grown import GrownOutputs
 from pipelite.execute.inbox import Inbox
@@ -34,9 +35,11 @@ from pipelite.records import FINAL, Claim, CodeFingerprint, Failure, RunRecord, 
 from pipelite.store import (
     NONE_REFUSED,
     STEP_RUNS_PER_RUN,
-    EarlierStepRun,
     RunWriter,
     Store,
+    count_logged,
+    get_earlier_step_runs,
+    get_growth,
     get_logged,
     now_text,
 )
@@ -112,9 +115,11 @@ class Coordinator:
         """Code fingerprints of all steps."""
         return self._planner.codes()
 
-    def resume(self, earlier: Mapping[int, EarlierStepRun]) -> None:
-        """Before `run`: take what the run has done already, by position, as done."""
-        self._resumption = Resumption(self._store, earlier)
+    def resume(self, record: RunRecord) -> None:
+        """Before `run`: take what the run has done already as done, and its expanders through what they did."""
+        self._resumption = Resumption(self._store, get_earlier_step_runs(self._store, record.number))
+        growth, n_logged = get_growth(self._store, record.id), count_logged(self._store, record.number)
+        self._growth.resume(EarlierGrowth(growth, self._resumption, n_logged))
 
     def run(self, record: RunRecord, writer: RunWriter, targets: Targets, **first: Any) -> Status:
         """Run the graph to its end; `first` is what else goes into the first commit."""
@@ -168,12 +173,21 @@ class Coordinator:
                 shutil.rmtree(spool_folder / record.id, ignore_errors=True)
                 writer.release(self._why_interrupted)
                 return status
-            self._commit(status=status, error=self.error, ended_at=datetime.now(UTC), duration_s=duration_s)
+            left = self._find_left_over()
+            self._recorder.replace(left if status is Status.COMPLETED else ())
+            ended = {"status": status, "error": self.error, "ended_at": datetime.now(UTC), "duration_s": duration_s}
+            self._commit(unreached=left, **ended)
         except BaseException as exc:
             self._give_up(exc, time.monotonic() - started)
             raise
         shutil.rmtree(spool_folder / record.id, ignore_errors=True)
         return status
+
+    def _find_left_over(self) -> list[int]:
+        """Ids of step runs from before the run was resumed that no node has the place of: nobody made them again."""
+        if self._resumption is None:
+            return []
+        return [self._growth.first_id + position for position in self._resumption.left_over(self.states)]
 
     def _wake(self) -> None:
         self._inbox.put(lambda: None)
@@ -257,6 +271,8 @@ class Coordinator:
         while self._course.ending is None and not self._is_asked_to_end:
             if self._growth.pending:
                 self._growth.deliver()
+            if not self._course.arrived and self._growth.follow_logs():
+                continue
             if not self._course.arrived or len(self._dispatcher.queue) > waiting:
                 return
             states = [self._course.arrived.popleft() for _ in range(min(self._portion, len(self._course.arrived)))]
@@ -312,12 +328,14 @@ class Coordinator:
             self.progress.events.append((state.node.name, state.status, 0.0, reason))
 
     def _was_done(self, state: NodeRun, resumption: Resumption) -> bool:
-        """Whether this run had done a node before it was resumed; its record stays as it is."""
+        """Whether this run had done a node before it was resumed, and its record stays as it is; or it has to wait."""
         if resumption.is_done(state):
             self._course.finish(state, 0.0, None)
             return True
+        if self._growth.holds(state):
+            return True
         if resumption.takes_place(state):
-            self._recorder.replace(state)
+            self._recorder.replace([state.id])
         state.attempts = state.earlier_attempts = resumption.attempts_of(state)
         return False
 
@@ -325,6 +343,9 @@ class Coordinator:
         """Before the first step is sent: make sure that all that may follow can be sent too."""
         if not self._sender.is_ready:
             self._sender.ship_all([state.node.step for state in self.states if not state.is_final])
+            self._commit()
+        elif self._recorder.has_made:
+            # What a step is started for is kept before it starts: a resume has to make it again.
             self._commit()
 
     def _wait(self) -> None:
@@ -374,7 +395,7 @@ class Coordinator:
         return (
             lease.worker is not None
             and not self._is_asked_to_end
-            and not self._growth.runs_bodies
+            and not self._growth.has_bodies
             and not self._dispatcher.is_inline
             and not future.cancelled()
             and future.exception() is None
@@ -467,6 +488,11 @@ class Coordinator:
 
     def stop_step(self, state: NodeRun, reason: str) -> None:
         self._returns.stop_step(state, reason)
+
+    def keep(self, state: NodeRun, status: Status) -> None:
+        state.status = status
+        self._course.count(state, 0.0, None)
+        self._course.skip_dependents(state)
 
     def record(self, state: NodeRun, kind: str, value: Any) -> None:
         self._recorder.add_growth(state, kind, value)

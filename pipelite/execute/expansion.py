@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any, Protocol
 
-from pipelite.define import Expander, Node, Output
+from pipelite.define import Ended, Expander, Logged, Node, Output
+from pipelite.execute.earlier_growth import Replay
 from pipelite.execute.state import NodeRun
-from pipelite.records import CodeFingerprint, Failure
+from pipelite.records import CodeFingerprint, Failure, Status
 
 
 class Host(Protocol):
@@ -37,6 +38,9 @@ class Host(Protocol):
     def stop_step(self, state: NodeRun, reason: str) -> None:
         """A node is not wanted any more."""
 
+    def keep(self, state: NodeRun, status: Status) -> None:
+        """A node stays as it had ended before the run was resumed, and so does its record."""
+
     def record(self, state: NodeRun, kind: str, value: Any) -> None:
         """Something that a resume has to replay."""
 
@@ -62,9 +66,29 @@ class Expansion:
         #: Steps whose end it has been told: each is told once.
         self.told: set[int] = set()
         self.made: list[Node] = []
+        #: Name, value and step number of all that it was told in a replay that steps had logged, by position.
+        self.heard: dict[int, list[tuple[str, Any, int | None]]] = {}
+        #: Its way through what it did before the run was resumed; None once it goes on from there.
+        self.replay: Replay | None = None
         #: Whether it was told already that nothing is under way any more.
         self.was_told = False
         self.has_returned = False
         self.returned: Any = None
         #: Steps that have to end before its output is there.
         self.waits_for: set[int] = set()
+
+    def hear_logged(self, position: int, name: str, value: Any, step: int | None) -> Logged:
+        """The event that a step logged something; the value is also told when the step ends."""
+        self.metrics.setdefault(position, {})[name] = value
+        return Logged(handle=self.listening[position], name=name, value=value, step=step)
+
+    def hear_end(self, position: int, status: Status, error: str | None, duration_s: float) -> Ended:
+        """The event that a step ended; it is not listened to any more."""
+        self.told.add(position)
+        return Ended(
+            handle=self.listening.pop(position),
+            status=status,
+            error=error,
+            metrics=self.metrics.pop(position, {}),
+            duration_s=duration_s,
+        )

@@ -11,14 +11,12 @@ from typing import Any
 
 from pipelite.define import (
     Elements,
-    Ended,
     Expander,
     Fan,
     Graph,
     GrowingTrace,
     Item,
     Load,
-    Logged,
     Node,
     Output,
     Skip,
@@ -30,12 +28,14 @@ from pipelite.define import (
 )
 from pipelite.errors import DefinitionError, FingerprintError, PipeliteError
 from pipelite.execute.conditions import describe_end, explain_obstacle, find_unmet
+from pipelite.execute.earlier_growth import EarlierGrowth, News, in_blocks, without
 from pipelite.execute.expansion import Expansion, Host
 from pipelite.execute.failures import describe_exception
+from pipelite.execute.replaying import Replays
 from pipelite.execute.stand_ins import StandIns
-from pipelite.execute.state import NodeRun, iter_edges, link
+from pipelite.execute.state import NodeRun, is_transparent, iter_edges, link
 from pipelite.plan import Planner
-from pipelite.records import Failure, Status
+from pipelite.records import FINAL, Failure, GrowthRecord, Status
 
 
 class Growth:
@@ -48,13 +48,27 @@ class Growth:
         self._planner = planner
         self._trace = GrowingTrace(graph)
         self._expansions: dict[int, Expansion] = {}
-        #: Whether bodies that are the user's own run: always in one thread, as they may hold what belongs to a thread.
-        self.runs_bodies = False
+        #: Whether there are bodies that may be the user's own: always in one thread, as they may hold what belongs to one.
+        self.has_bodies = _have_bodies(states)
         self._stand_ins = StandIns(lambda node: self.made_by(self._states[node.position]))
         #: Id of the step run at position 0.
         self.first_id = 0
-        #: What is to be told to expanders: a step that ended, or what it logged.
-        self.pending: deque[tuple[Expansion, NodeRun, tuple[str, Any, int | None] | None, float]] = deque()
+        #: What is to be told to expanders.
+        self.pending: deque[tuple[Expansion, News]] = deque()
+        #: What they did before, if the run goes on from there.
+        self._earlier: EarlierGrowth | None = None
+        self._replays: Replays | None = None
+
+    def resume(self, earlier: EarlierGrowth) -> None:
+        """Before anything else: what was made before keeps its places."""
+        self._earlier = earlier
+        self._replays = Replays(self._host, earlier, self._states, self.pending, self._advance)
+        n_free = max(0, earlier.end - len(self._graph.nodes))
+        node = Node(-1, "", self._graph.nodes[0].step, {})
+        nobody = NodeRun(node, 0)
+        nobody.status = Status.SKIPPED
+        self._graph.nodes.extend([node] * n_free)
+        self._states.extend([nobody] * n_free)
 
     def take_special(self, states: list[NodeRun]) -> list[NodeRun]:
         """Decide on conditions and start expanders among nodes that have nothing to wait for; gives all others."""
@@ -90,56 +104,55 @@ class Growth:
     def hear_end(self, state: NodeRun, duration_s: float) -> None:
         """A step that an expander may listen to has ended."""
         expansion = None if state.parent is None else self._expansions.get(state.parent)
-        if expansion is not None and state.node.position in {*expansion.listening, *expansion.waits_for}:
-            self.pending.append((expansion, state, None, duration_s))
+        position = state.node.position
+        if expansion is not None and (position in expansion.listening or position in expansion.waits_for):
+            self.pending.append((expansion, News(state, None, duration_s)))
 
     def hear_logged(self, state: NodeRun, name: str, value: Any, step: int | None) -> None:
         """A step that an expander may listen to has logged a number or a text."""
         expansion = None if state.parent is None else self._expansions.get(state.parent)
         if expansion is not None and state.node.position in expansion.listening:
-            self.pending.append((expansion, state, (name, value, step), 0.0))
+            self.pending.append((expansion, News(state, (name, value, step))))
 
     def deliver(self) -> None:
         """Tell expanders what has happened."""
         while self.pending:
-            expansion, state, logged, duration_s = self.pending.popleft()
-            position = state.node.position
-            if expansion.has_returned:
+            expansion, news = self.pending.popleft()
+            position = news.state.node.position
+            if expansion.replay is not None:
+                expansion.replay.waiting.append(news)
+            elif expansion.has_returned:
                 expansion.waits_for.discard(position)
                 self._complete(expansion)
             elif position in expansion.listening:
-                if logged is not None:
-                    self._tell_logged(expansion, state, logged)
+                if news.logged is not None:
+                    self._tell_logged(expansion, news.state, news.logged)
                 else:
-                    self._tell_end(expansion, state, duration_s)
+                    self._tell_end(expansion, news.state, news.duration_s)
 
     def _tell_logged(self, expansion: Expansion, state: NodeRun, logged: tuple[str, Any, int | None]) -> None:
-        name, value, step = logged
-        expansion.metrics.setdefault(state.node.position, {})[name] = value
-        self._host.record(expansion.state, "logged", [state.node.name, name, value, step])
-        handle = expansion.listening[state.node.position]
-        self._advance(expansion, Logged(handle=handle, name=name, value=value, step=step))
+        self._host.record(expansion.state, "logged", [state.node.position, *logged])
+        self._advance(expansion, expansion.hear_logged(state.node.position, *logged))
 
     def _tell_end(self, expansion: Expansion, state: NodeRun, duration_s: float) -> None:
         position = state.node.position
-        if state.status is Status.REUSED:
+        was_done = self._earlier is not None and self._earlier.was_done(state)
+        if was_done or state.status is Status.REUSED:
             # It shows what the step run logged that it came from, and so its expander hears the same in every run.
-            for logged in self._host.logged_by(state):
+            shown = self._host.logged_by(state)
+            for logged in without(shown, expansion.heard.get(position, ())) if was_done else shown:
                 self._tell_logged(expansion, state, logged)
                 if position not in expansion.listening:
                     return
-        handle = expansion.listening.pop(position)
-        expansion.told.add(position)
+        if was_done and self._earlier is not None:
+            duration_s = self._earlier.duration_of(state)
         failure = state.failure
-        event = Ended(
-            handle=handle,
-            status=state.status,
-            error=None if failure is None else f"{failure.type_name}: {failure.message}",
-            metrics=expansion.metrics.pop(position, {}),
-            duration_s=duration_s,
-        )
-        self._host.record(expansion.state, "ended", [state.node.name, state.status.value])
-        self._advance(expansion, event)
+        error = None if failure is None else f"{failure.type_name}: {failure.message}"
+        if state.status is not Status.FAILED or expansion.step.tolerates_failures:
+            self._host.record(expansion.state, "ended", [position, state.status.value, error, duration_s])
+        else:
+            self._host.record(expansion.state, "failed", [position])
+        self._advance(expansion, expansion.hear_end(position, state.status, error, duration_s))
 
     # Conditions.
 
@@ -157,23 +170,28 @@ class Growth:
     def _begin(self, state: NodeRun, step: Expander) -> None:
         expansion = self._expansions[state.node.position] = Expansion(state, step)
         if not step.is_transparent:
-            self.runs_bodies = True
             self._host.begin(state)
+            if self._replays is not None:
+                self._replays.start(expansion)
         self._advance(expansion, None)
 
-    def _advance(self, expansion: Expansion, answer: Any) -> None:
-        """Let the body go on, until it waits or returns."""
+    def _advance(self, expansion: Expansion, answer: Any, *, parked: Any = None) -> None:
+        """Let the body go on, until it waits or returns; `parked` is a request that it waits for the answer to."""
         thrown: BaseException | None = None
+        n_before = len(self._graph.nodes)
         try:
             while True:
-                n_before = len(self._graph.nodes)
-                with self._trace.inside(expansion.state.node):
-                    error, thrown = thrown, None
-                    request = expansion.body.send(answer) if error is None else expansion.body.throw(error)
-                self._adopt(expansion, n_before)
+                if parked is not None:
+                    request, parked = parked, None
+                else:
+                    n_before = len(self._graph.nodes)
+                    with self._trace.inside(expansion.state.node):
+                        error, thrown = thrown, None
+                        request = expansion.body.send(answer) if error is None else expansion.body.throw(error)
+                    self._adopt(expansion, n_before)
                 if expansion.state.is_final:
                     # What it made could not be added.
-                    expansion.has_returned = True
+                    self._note_return(expansion)
                     expansion.body.close()
                     return
                 try:
@@ -185,17 +203,21 @@ class Growth:
         except StopIteration as stop:
             # The last calls may stand between the last yield and the return.
             self._adopt(expansion, n_before)
-            expansion.has_returned = True
+            self._note_return(expansion)
             self._take_returned(expansion, stop.value)
         except Skip as skip:
-            expansion.has_returned = True
+            self._note_return(expansion)
             self._host.skip(expansion.state, str(skip))
         except Exception as exc:
             # The body may be the user's own: whatever it raises is a failure of this node.
-            expansion.has_returned = True
             self._adopt(expansion, n_before)
+            self._note_return(expansion)
             if not expansion.state.is_final:
                 self._host.fail(expansion.state, describe_exception(exc, skip_files=(__file__,)))
+
+    def _note_return(self, expansion: Expansion) -> None:
+        self._leave_log(expansion)
+        expansion.has_returned = True
 
     def _answer(self, expansion: Expansion, request: Any) -> tuple[bool, Any]:
         """What a request is answered with at once; false where it has to wait."""
@@ -211,15 +233,73 @@ class Growth:
             self._adopt(expansion, n_before)
             return True, made
         if isinstance(request, StatusOf):
-            return True, self._status_of(request.handle)
+            return self._answer_status(expansion, request)
         if isinstance(request, Stop):
             state = self._states[request.handle.node.position]
             if state.node not in expansion.made:
                 raise DefinitionError(f"an expander can stop only steps that it made, and not {state.node.name!r}")
-            self._host.record(expansion.state, "stop", state.node.name)
-            self._host.stop_step(state, f"stopped by step {expansion.state.node.name!r}")
-            return True, None
+            return self._stop(expansion, state, request), None
         return self._listen(expansion, request)
+
+    def _answer_status(self, expansion: Expansion, request: StatusOf) -> tuple[bool, Status | None]:
+        status = self._status_of(request.handle)
+        if expansion.step.is_transparent:
+            return True, status
+        replay = expansion.replay
+        if replay is not None and replay.next is not None and replay.next.kind == "status":
+            earlier = Status(replay.next.value)
+            if earlier in FINAL and status is not earlier:
+                # It is not known yet that it was done before.
+                replay.parked = request
+                return False, None
+            status = earlier
+        self._record(expansion, "status", status.value)
+        return True, status
+
+    def _stop(self, expansion: Expansion, state: NodeRun, request: Stop) -> bool:
+        """Stop a step; false if it has to be known first how it had ended."""
+        position, earlier, replay = state.node.position, self._earlier, expansion.replay
+        stays = False
+        if earlier is not None and replay is not None and replay.next == _entry(expansion, "stop", position):
+            if not state.is_final and position not in replay.held and earlier.was_planned(state):
+                replay.parked = request
+                return False
+            stays = not state.is_final and earlier.was(state, Status.CANCELED)
+        self._record(expansion, "stop", position)
+        if stays:
+            self._host.keep(state, Status.CANCELED)
+        else:
+            self._host.stop_step(state, f"stopped by step {expansion.state.node.name!r}")
+        return True
+
+    def _record(self, expansion: Expansion, kind: str, value: Any) -> None:
+        """Keep what an expander did or was told at once, unless it did so before."""
+        if expansion.replay is not None:
+            if expansion.replay.takes(kind, value):
+                return
+            if expansion.replay.next is not None:
+                self._leave_log(expansion)
+        self._host.record(expansion.state, kind, value)
+
+    # What expanders did before the run was resumed.
+
+    def holds(self, state: NodeRun) -> bool:
+        """Whether a step that was not done has to wait, because the expander that made it is in its replay."""
+        expansion = None if state.parent is None else self._expansions.get(state.parent)
+        if expansion is None or expansion.replay is None:
+            return False
+        expansion.replay.held[state.node.position] = state
+        return True
+
+    def follow_logs(self) -> bool:
+        """Go on with replays, now that everything that can be known of what was done is known; false if there are none."""
+        return self._replays is not None and self._replays.follow()
+
+    def _leave_log(self, expansion: Expansion) -> None:
+        if self._replays is not None:
+            self._replays.leave(expansion)
+
+    # What bodies ask for.
 
     def _listen(self, expansion: Expansion, request: Any) -> tuple[bool, Any]:
         for handle in iter_handles(request if request is not None else ()):
@@ -243,7 +323,7 @@ class Growth:
         if position not in expansion.listening and position not in expansion.told:
             expansion.listening[state.node.position] = handle
             if state.is_final:
-                self.pending.append((expansion, state, None, 0.0))
+                self.pending.append((expansion, News(state)))
 
     def _there(self, handle: Output) -> Any:
         """The handle, if its step is done."""
@@ -280,19 +360,23 @@ class Growth:
         if not made:
             return
         position = expansion.state.node.position
-        states = [NodeRun(node, self.first_id + node.position) for node in made]
-        self._states.extend(states)
-        expansion.made += made
-        keeps = expansion.state.needs_outputs or not expansion.step.is_transparent
-        listens = not expansion.step.is_transparent
-        names: Any = [node.name for node in made] if listens else expansion.state.node.name
-        self._host.record(expansion.state, "made", {"first": start, "count": len(made), "names": names})
         try:
             codes = self._planner.add_steps(made)
         except FingerprintError as exc:
-            del self._graph.nodes[start:], self._states[start:], expansion.made[-len(made) :]
+            del self._graph.nodes[start:]
             self._host.fail(expansion.state, describe_exception(exc))
             return
+        listens = not expansion.step.is_transparent
+        self._place(expansion, made)
+        states = [NodeRun(node, self.first_id + node.position) for node in made]
+        for state in states:
+            if state.node.position < len(self._states):
+                self._states[state.node.position] = state
+            else:
+                self._states.append(state)
+        expansion.made += made
+        self.has_bodies = self.has_bodies or _have_bodies(states)
+        keeps = expansion.state.needs_outputs or listens
         last: tuple[Node, ...] = ()
         stands_for_others = False
         for state in states:
@@ -324,6 +408,25 @@ class Growth:
                 self._host.skip(state, explain_obstacle(obstacle, node))
             elif not state.waits_for and state.status is Status.PENDING:
                 self._host.arrive(state)
+
+    def _place(self, expansion: Expansion, made: list[Node]) -> None:
+        """Put new nodes where they were before the run was resumed, and keep where those are that were nowhere."""
+        position, is_map = expansion.state.node.position, expansion.step.is_transparent
+        new = made
+        if self._earlier is not None:
+            map_at, n_before = position if is_map else None, len(expansion.made)
+            fresh = self._earlier.place(made, self._graph.nodes, map_at=map_at, n_before=n_before)
+            replay = expansion.replay
+            if is_map:
+                new = fresh
+            elif replay is not None and replay.next is not None:
+                if replay.takes_made([node.name for node in made]):
+                    return
+                self._leave_log(expansion)
+        for block in in_blocks(new):
+            names: Any = expansion.state.node.name if is_map else [node.name for node in block]
+            made_now = {"first": block[0].position, "count": len(block), "names": names}
+            self._host.record(expansion.state, "made", made_now)
 
     # What expanders return.
 
@@ -402,3 +505,11 @@ class Growth:
             self._host.skip(dependent, explain_obstacle(obstacle, node))
         elif not dependent.waits_for:
             self._host.arrive(dependent)
+
+
+def _entry(expansion: Expansion, kind: str, value: Any) -> GrowthRecord:
+    return GrowthRecord(position=expansion.state.node.position, kind=kind, value=value)
+
+
+def _have_bodies(states: list[NodeRun]) -> bool:
+    return any(state.is_special and state.node.step.is_expander and not is_transparent(state.node) for state in states)

@@ -51,6 +51,7 @@ class GrownOutputs:
             started_at=self._started_at(state),
             outputs=encode_outputs(refs),
             form=state.form,
+            reason=None if state.decision is None else state.decision.reason,
             duration_s=duration_s,
         )
 

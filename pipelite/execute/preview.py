@@ -167,6 +167,9 @@ class _Preview:
     def stop_step(self, state: NodeRun, reason: str) -> None:
         """Not asked for: expanders with a step run of their own are not started here."""
 
+    def keep(self, state: NodeRun, status: Status) -> None:
+        """Not asked for: nothing is resumed here."""
+
     def record(self, state: NodeRun, kind: str, value: Any) -> None:
         """Nothing is kept."""
 

@@ -48,6 +48,8 @@ class Recorder:
         self._tags: dict[str, str] = {}
         self._new_tags = False
         self._growth: list[tuple[Any, ...]] = []
+        #: Whether an expander has made steps, and that is still to be written.
+        self.has_made = False
         self._outputs: dict[str, Any] | None = None
         self._total: int | None = None
         self._waits: Mapping[str, Any] | None = None
@@ -181,6 +183,7 @@ class Recorder:
     def add_growth(self, state: NodeRun, kind: str, value: Any) -> None:
         """What an expander did, or was told, in order: a resume drives it through the same again."""
         self._growth.append((self._writer.run_id, state.node.position, kind, to_json(value)))
+        self.has_made = self.has_made or kind == "made"
 
     def set_outputs(self, outputs: Mapping[str, Any]) -> None:
         """Where the outputs of the pipeline come from, now that more is known."""
@@ -246,9 +249,9 @@ class Recorder:
         """Take over the last of what was logged: also by threads and processes that outlived their step."""
         self.read_grown_spools(list(self._spools), states)
 
-    def replace(self, state: NodeRun) -> None:
-        """A step run takes the place of one that was done before the run was resumed."""
-        self._replaced.append(state.id)
+    def replace(self, step_run_ids: Iterable[int]) -> None:
+        """Step runs from before the run was resumed make way for others, or have no place any more."""
+        self._replaced += step_run_ids
 
     def is_worth_it(self) -> bool:
         """Whether so much waits that an idle moment is well used for a commit."""
@@ -274,6 +277,7 @@ class Recorder:
             run["waits"], self._waits = self._waits, None
         if self._growth:
             run["growth"], self._growth = self._growth, []
+            self.has_made = False
         if self._new_spools:
             run["spools"] = {name: spool.offset for name, spool in self._spools.items()}
         if not (self._step_runs or self._metrics or self._artifacts or self._results or self._released or run):

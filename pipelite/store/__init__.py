@@ -17,6 +17,7 @@ from pipelite.store.parts import PARTS, Part, iter_parts, join_parts
 from pipelite.store.paths import remove_tree
 from pipelite.store.pickles import dumps_value, loads_value
 from pipelite.store.reader import (
+    count_logged,
     find_known,
     get_code,
     get_growth,
@@ -74,6 +75,7 @@ __all__ = [
     "check_resumable",
     "clear_dead_owners",
     "close_dead_runs",
+    "count_logged",
     "create_run",
     "decode_outputs",
     "dumps_value",

@@ -143,6 +143,17 @@ def get_growth(store: Store, run_id: str) -> list[GrowthRecord]:
     return [GrowthRecord(position=row[0], kind=row[1], value=json.loads(row[2])) for row in rows]
 
 
+def count_logged(store: Store, number: int) -> dict[int, int]:
+    """Return how many numbers and texts the steps of a run logged under their own step run, by their position."""
+    first = number * STEP_RUNS_PER_RUN
+    rows = store.database.read(
+        "SELECT step_run_id - ?, count(*) FROM metrics WHERE step_run_id BETWEEN ? AND ? AND kind = 'scalar' "
+        "GROUP BY step_run_id",
+        (first, first, first + STEP_RUNS_PER_RUN - 1),
+    )
+    return dict(map(tuple, rows))
+
+
 def get_logged(store: Store, step_run_id: int) -> list[tuple[str, Any, int | None]]:
     """Return name, value and step number of the numbers and texts that a step run shows, in the order of logging."""
     rows = store.database.read(

@@ -20,7 +20,13 @@ RESUMABLE = frozenset({Status.INTERRUPTED, Status.FAILED, Status.CANCELED})
 #: Step runs that are done, and stay so.
 _DONE = "status IN ('completed', 'reused')"
 
-_REPLACED = "the run was resumed with other code or inputs, and computed this step again"
+#: Positions of steps that failed or were stopped, and whose expander was told so and went on.
+_BUILT_ON = (
+    "SELECT json_extract(value, '$[0]') FROM growth "
+    "WHERE run_id = ? AND kind = 'ended' AND json_extract(value, '$[1]') IN ('failed', 'canceled')"
+)
+
+_REPLACED = "the run was resumed with other code, inputs or results, and this step run is no part of it any more"
 
 
 class EarlierStepRun(NamedTuple):
@@ -33,6 +39,7 @@ class EarlierStepRun(NamedTuple):
     outputs: str | None
     form: str
     attempts: int
+    duration_s: float | None
 
 
 def check_resumable(record: RunRecord) -> None:
@@ -81,8 +88,8 @@ def take_over(store: Store, run_id: str, owner: str) -> RunRecord:
         first = record.number * STEP_RUNS_PER_RUN
         connection.execute(
             "UPDATE step_runs SET status = 'pending', ended_at = NULL, duration_s = NULL, error = NULL "
-            f"WHERE id BETWEEN ? AND ? AND NOT ({_DONE})",
-            (first, first + STEP_RUNS_PER_RUN - 1),
+            f"WHERE id BETWEEN ? AND ? AND NOT ({_DONE}) AND position NOT IN ({_BUILT_ON})",
+            (first, first + STEP_RUNS_PER_RUN - 1, run_id),
         )
     return attrs.evolve(record, status=Status.RUNNING, owner=owner, error=None)
 
@@ -92,7 +99,8 @@ def get_earlier_step_runs(store: Store, number: int) -> dict[int, EarlierStepRun
     first = number * STEP_RUNS_PER_RUN
     rows = store.database.read(
         "SELECT step_runs.position, step_runs.name, step_runs.key, step_runs.status, "
-        "coalesce(origin.outputs, step_runs.outputs), coalesce(origin.form, step_runs.form), step_runs.attempts "
+        "coalesce(origin.outputs, step_runs.outputs), coalesce(origin.form, step_runs.form), step_runs.attempts, "
+        "coalesce(origin.duration_s, step_runs.duration_s) "
         "FROM step_runs LEFT JOIN step_runs AS origin ON origin.id = step_runs.computed_by "
         "WHERE step_runs.id BETWEEN ? AND ?",
         (first, first + STEP_RUNS_PER_RUN - 1),
@@ -101,21 +109,22 @@ def get_earlier_step_runs(store: Store, number: int) -> dict[int, EarlierStepRun
 
 
 def set_aside(connection: sqlite3.Connection, step_run_ids: Iterable[int]) -> None:
-    """Move done step runs out of the way of ones that take their place in the graph.
+    """Move step runs out of the way: others take their place in the graph, or they have none in it any more.
 
     Others may have reused them, and results refer to them: what they computed, logged and printed has to stay as it is.
     They get positions from the end, and a name that says which they were.
     """
     # Rows that refer to them follow by hand; they are looked at when the transaction ends.
     connection.execute("PRAGMA defer_foreign_keys = ON")
+    new: int | None = None
     for old in step_run_ids:
-        row = connection.execute(f"SELECT id FROM step_runs WHERE id = ? AND {_DONE}", (old,)).fetchone()
-        if row is None:
+        if connection.execute("SELECT id FROM step_runs WHERE id = ?", (old,)).fetchone() is None:
             continue
-        new = _free_from_end(connection, old // STEP_RUNS_PER_RUN)
+        # All are of one run.
+        new = _free_from_end(connection, old // STEP_RUNS_PER_RUN) if new is None else new - 1
         connection.execute(
             "UPDATE step_runs SET id = :new, position = :new % :all, name = name || '~' || (:all - :new % :all), "
-            "reason = :reason WHERE id = :old",
+            f"reason = :reason, status = iif({_DONE}, status, 'canceled') WHERE id = :old",
             {"new": new, "old": old, "all": STEP_RUNS_PER_RUN, "reason": _REPLACED},
         )
         for table, column in (("step_runs", "computed_by"), ("results", "step_run_id"), ("metrics", "step_run_id")):

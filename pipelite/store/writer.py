@@ -34,6 +34,10 @@ _NEXT_NUMBER = (
 _SET_WAITS = "UPDATE runs SET options = json_set(options, '$.waits', json(?)) WHERE id = ? AND owner = ?"
 _END_WAITS = "UPDATE runs SET options = json_remove(options, '$.waits') WHERE id = ? AND owner = ?"
 
+_SKIP = (
+    "UPDATE step_runs SET status = 'skipped', reason = 'the run ended before it came to this step again' "
+    "WHERE id = ? AND status = 'pending'"
+)
 #: How many steps a run has as far as is known; a graph that grows tells more and more.
 _SET_TOTAL = "UPDATE runs SET options = json_set(options, '$.steps', ?) WHERE id = ? AND owner = ?"
 
@@ -133,6 +137,7 @@ class RunWriter:
         run_sources: Mapping[str, str] | None = None,
         spools: Mapping[str, int] | None = None,
         replaced: Iterable[int] = (),
+        unreached: Iterable[int] = (),
         started_at: datetime | None = None,
         ended_at: datetime | None = None,
         duration_s: float | None = None,
@@ -151,7 +156,9 @@ class RunWriter:
         sources : mapping, optional
             Digest to text of own source files; those that are stored already are left as they are.
         replaced : iterable of int
-            Ids of done step runs that others among `step_runs` are to take the place of; they are kept elsewhere.
+            Ids of step runs that others take the place of, or that have none any more; they are kept elsewhere.
+        unreached : iterable of int
+            Ids of step runs that have not been started again, of a run that was resumed and ends before it came to them.
         spools : mapping, optional
             Spool file to the bytes of it that are stored with this.
         waits : mapping, optional
@@ -182,6 +189,7 @@ class RunWriter:
             if replaced:
                 set_aside(connection, replaced)
             connection.executemany(UPSERT_STEP_RUN, step_runs)
+            connection.executemany(_SKIP, [(step_run,) for step_run in unreached])
             # In the order of the table: keys are random, and neighbours then go to the same page while it is at hand.
             connection.executemany(UPSERT_RESULT, sorted(results))
             if status in FINAL:

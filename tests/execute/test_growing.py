@@ -486,8 +486,10 @@ def test_what_it_did_and_was_told_is_kept_in_order(workspace):
     assert [kind for kind, _ in kept] == ["made", "logged", "logged", "logged", "ended", "made"] + ["logged"] * 3 + [
         "ended"
     ]
-    assert kept[3] == ("logged", ["search/trial-1", "loss", -1, 2])
-    assert kept[4] == ("ended", ["search/trial-1", "completed"])
+    assert kept[3] == ("logged", [3, "loss", -1, 2])
+    kind, (position, status, error, duration_s) = kept[4]
+    assert (kind, position, status, error) == ("ended", 3, "completed", None)
+    assert duration_s == run.steps["search/trial-1"].duration_s
 
 
 def test_a_step_that_it_stops_is_canceled_and_the_run_goes_on(workspace):
@@ -625,3 +627,33 @@ def test_a_plan_says_that_an_expander_is_known_only_when_it_runs(workspace):
     planned = {each.name: each for each in sweep.plan(rates=[1])}
     assert planned["search"].reason == "the steps that it makes are known only when it runs"
     assert get_run(Workspace()._store).pipeline == "sweep"
+
+
+def test_a_step_equal_to_one_that_was_stopped_is_computed_on_its_own(workspace):
+    @step
+    def wait_unless_told(x):
+        current_run().log("started", x)
+        while not Path("go").exists():
+            pass
+        return x
+
+    def stopping():
+        first, equal = wait_unless_told(1), wait_unless_told(1)
+        while not isinstance((yield [first, equal]), Logged):
+            pass
+        yield Stop(first)
+        ended = []
+        while (event := (yield [])) is not None:
+            if isinstance(event, Ended):
+                ended.append(event.status.value)
+                Path("go").touch()
+        return ended
+
+    @pipeline
+    def flow():
+        return Expander(stopping, name="stopping", steps=(wait_unless_told,))()
+
+    run = flow.submit().wait(30)
+
+    assert run.outputs["result"] == ["canceled", "completed"]
+    assert run.steps["stopping/wait_unless_told-2"].attempts == 1
