@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import importlib
 import os
 import pickle
@@ -64,7 +66,6 @@ def _replay(store: Store, record: RunRecord, how: str) -> Run:
     prefix = f"{temporary_prefix(store.owner.name)}{how}-"
     folder = Path(tempfile.mkdtemp(dir=store.path / "tmp", prefix=prefix))
     try:
-        _write_sources(store, record, folder / "source")
         environment = {**os.environ, "PIPELITE_WORKSPACE": str(store.path)}
         directory = record.working_directory if os.path.isdir(record.working_directory) else None
         command = [sys.executable, "-m", "pipelite.api.replay", how, record.id, str(folder)]
@@ -81,7 +82,6 @@ def _replay(store: Store, record: RunRecord, how: str) -> Run:
 
 
 def _write_sources(store: Store, record: RunRecord, folder: Path) -> None:
-    folder.mkdir()
     for place, digest in get_run_sources(store, record.id).items():
         target = folder / place
         if folder not in target.resolve().parents:
@@ -93,11 +93,11 @@ def _write_sources(store: Store, record: RunRecord, folder: Path) -> None:
 def main(how: str, run_id: str, folder: str) -> int:
     """In the child: import the kept source and run."""
     try:
-        run = _start(how, run_id, Path(folder, "source"))
+        run = _start(how, run_id)
     except PipeliteError as exc:
-        Path(folder, _ERROR_FILE).write_bytes(pickle.dumps(exc))
+        _tell(Path(folder, _ERROR_FILE), pickle.dumps(exc))
         return exc.exit_code
-    Path(folder, _ID_FILE).write_text(run.id)
+    _tell(Path(folder, _ID_FILE), run.id.encode())
     try:
         run._wait_in_foreground()
     except PipeliteError as exc:
@@ -106,14 +106,24 @@ def main(how: str, run_id: str, folder: str) -> int:
     return 0
 
 
-def _start(how: str, run_id: str, source: Path) -> Run:
+def _tell(path: Path, content: bytes) -> None:
+    """Leave word for the parent, unless it died and somebody has cleared up after it."""
+    with contextlib.suppress(FileNotFoundError):
+        path.write_bytes(content)
+
+
+def _start(how: str, run_id: str) -> Run:
     from pipelite.api.runs import Run
     from pipelite.api.starting import resume_run
     from pipelite.api.workspace import open_store
 
-    sys.path.insert(0, str(source))
     store = open_store()
     record = get_run(store, run_id)
+    # Named after this process, so that it stays while this process lives, whatever becomes of the parent.
+    source = Path(tempfile.mkdtemp(dir=store.path / "tmp", prefix=f"{temporary_prefix(store.owner.name)}source-"))
+    atexit.register(remove_tree, source)
+    _write_sources(store, record, source)
+    sys.path.insert(0, str(source))
     pipeline = _find_pipeline(record, source)
     parameters = Run(store, run_id).parameters
     if how == "resume":
