@@ -159,9 +159,10 @@ class Campaign:
             assert step.name in running or not any(line["step"] == step.name for line in told)
             assert step.name not in running or step.name == _last_of(told, killed)
         started = Counter(line["step"] for line in told if line["what"] == "started")
-        again = [name for name, count in started.items() if count > 1]
-        assert again in ([], [_last_of(told, killed)])
-        assert all(name.startswith("large") for name in again)
+        again = {name for name, count in started.items() if count > 1}
+        # Tiny steps that it had done just before are done again, if the worker had not yet sent what came of them.
+        assert again <= running
+        assert _last_of(told, killed) not in again or _last_of(told, killed).startswith("large")
         self.steps_lost += len(failed)
         self.retried += len(again)
 
@@ -201,7 +202,7 @@ def test_nothing_is_lost_torn_or_repeated_whatever_is_killed(workspace, size, se
     figures["kills"] = campaign.kills.total()
     figures.update({f"of the {victim}": count for victim, count in sorted(campaign.kills.items())})
     figures["steps that died with their worker"] = campaign.steps_lost
-    figures["and were tried again"] = campaign.retried
+    figures["were done again"] = campaign.retried
     figures["runs"] = campaign.runs
     figures["resumes"] = campaign.resumes
     figures["acknowledged records"] = campaign.acknowledged

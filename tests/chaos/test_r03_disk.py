@@ -16,12 +16,12 @@ from pathlib import Path
 import disk_graph
 import faults
 import pytest
+from wholeness import check_complete, check_whole
 
 from pipelite import Workspace
 from pipelite.api.starting import resume_run
 from pipelite.errors import StepFailed, StorageError
 from pipelite.execute import recover_dead_runs
-from pipelite.records import ArtifactRef
 from pipelite.store import Store, get_run, get_step_runs, list_runs
 
 REASONS = {
@@ -30,28 +30,6 @@ REASONS = {
     "EROFS": "the file system is read-only",
     "EMFILE": "too many files open",
 }
-
-
-def check_whole(store: Store) -> None:
-    """The database and all artifacts are as they should be, and nothing half-written is left."""
-    recover_dead_runs(store)
-    assert [row[0] for row in store.database.read("PRAGMA integrity_check")] == ["ok"]
-    assert store.database.read("PRAGMA foreign_key_check") == []
-    for row in store.database.read(
-        "SELECT digest, kind, path, size_bytes, mtime_ns, file_digest, type_name FROM artifacts"
-    ):
-        assert store.artifacts.verify(ArtifactRef(**dict(row)))
-    assert [path.name for path in (store.path / "tmp").iterdir()] == []
-    assert [path.name for path in (store.path / "spool").iterdir()] == []
-
-
-def check_complete(run, number: int) -> None:
-    """A run that says that it completed has everything."""
-    assert run.status == "completed"
-    assert run.outputs["total"] == 8000 * number + 500 * len(f"one {number}")
-    assert run.metrics["number"] == number
-    assert run.tags["number"] == str(number)
-    assert run.steps["array"].logs == f"array {number}\n"
 
 
 @pytest.mark.parametrize("kind", [*(f"os {name}" for name in faults.OS_CALLS), "sql"])
@@ -208,7 +186,7 @@ if can_mount():  # It takes a right that not every machine gives; the next test 
         flow = workspace.parent / "flow.py"
         flow.write_text(SPREADS)
         pipelite("run", f"{flow}:spread", "-p", "first=0")
-        n_fills = {"small": 2, "full": 20}[size]
+        n_fills = {"small": 2, "full": 200}[size]
 
         looks = [
             check_spread(flow, 100 * number, small_disk, draw.uniform(0.3, 1.2)) for number in range(1, n_fills + 1)
