@@ -10,9 +10,12 @@ import contextlib
 import importlib
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,16 +72,39 @@ def _replay(store: Store, record: RunRecord, how: str) -> Run:
         environment = {**os.environ, "PIPELITE_WORKSPACE": str(store.path)}
         directory = record.working_directory if os.path.isdir(record.working_directory) else None
         command = [sys.executable, "-m", "pipelite.api.replay", how, record.id, str(folder)]
-        result = subprocess.run(command, env=environment, cwd=directory, check=False)
+        child = subprocess.Popen(command, env=environment, cwd=directory)
+        with _answers_signals(child):
+            exit_code = child.wait()
         made = folder / _ID_FILE
         if made.exists():
             return Run(store, made.read_text())
         error = folder / _ERROR_FILE
         if error.exists():
             raise pickle.loads(error.read_bytes())
-        raise PipeliteError(f"run {record.id} could not be {done}: the process exited with {result.returncode}")
+        raise PipeliteError(f"run {record.id} could not be {done}: the process exited with {exit_code}")
     finally:
         remove_tree(folder)
+
+
+@contextlib.contextmanager
+def _answers_signals(child: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Leave Ctrl-C and SIGTERM to a child that runs something: a terminal sends the one to both, the other is passed on.
+
+    Only where they have their usual meaning, which is to end this process and leave the child alone.
+    """
+    answers: dict[int, tuple[Any, Callable[[int, Any], None]]] = {
+        signal.SIGINT: (signal.default_int_handler, lambda number, frame: None),
+        signal.SIGTERM: (signal.SIG_DFL, lambda number, frame: child.send_signal(number)),
+    }
+    is_main = threading.current_thread() is threading.main_thread()
+    taken = [number for number, (usual, _) in answers.items() if is_main and signal.getsignal(number) is usual]
+    for number in taken:
+        signal.signal(number, answers[number][1])
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, answers[number][0])
 
 
 def _write_sources(store: Store, record: RunRecord, folder: Path) -> None:
