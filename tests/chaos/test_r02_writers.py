@@ -8,6 +8,8 @@ import sqlite3
 import time
 from pathlib import Path
 
+from limits import allowed
+
 from pipelite.errors import PipeliteError
 from pipelite.records import Status
 from pipelite.store import Store, create_run, get_run, get_step_runs, now_text
@@ -101,9 +103,9 @@ def test_eight_processes_write_at_once_and_nothing_is_lost_or_refused(workspace,
         assert read("PRAGMA integrity_check")[0][0] == "ok"
         assert store.database.path.with_name("pipelite.db-wal").stat().st_size <= 64 * 2**20
     times = sorted(took_s for _, times, _ in outcomes for took_s in times)
-    # What else runs decides with the small size.
-    assert times[-1] <= {"small": 20.0, "full": 2.0}[size]
-    assert times[len(times) * 99 // 100] <= {"small": 2.0, "full": 0.1}[size]
+    # With the small size, whatever else runs decides.
+    assert times[-1] <= allowed({"small": 20.0, "full": 2.0}[size])
+    assert times[len(times) * 99 // 100] <= allowed({"small": 2.0, "full": 0.1}[size])
     figures["transactions"] = wanted
     figures["slowest first opening"] = f"{max(opened_s for opened_s, _, _ in outcomes):.2f} s"
     figures["99 % within"] = f"{1000 * times[len(times) * 99 // 100]:.0f} ms"

@@ -17,6 +17,7 @@ import disk_graph
 import faults
 import pytest
 import spreads
+from limits import allowed
 from wholeness import check_complete, check_whole
 
 from pipelite import Workspace
@@ -169,8 +170,8 @@ if can_mount():  # It takes a right that not every machine gives; the next test 
 
         with Store.open() as store:
             check_whole(store)
-        # What else the machine has to do decides with the small size.
-        assert max(took_s for took_s, _ in looks) <= {"small": 30.0, "full": 5.0}[size]
+        # With the small size, whatever else runs decides.
+        assert max(took_s for took_s, _ in looks) <= allowed({"small": 30.0, "full": 5.0}[size])
         figures["disks filled"] = n_fills
         figures["runs that failed and were resumed"] = sum(failed for _, failed in looks)
         figures["longest until the end"] = f"{max(took_s for took_s, _ in looks):.1f} s"

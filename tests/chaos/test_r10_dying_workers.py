@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from limits import allowed
 
 from pipelite import Workspace, current_run, pipeline, step
 from pipelite.errors import StepFailed
@@ -32,11 +33,6 @@ LIMIT_S = {"small": 20.0, "full": 2.0}
 SOAK_STEPS = {"small": (100, 1_000), "full": (500, 10_000)}
 #: Bytes of memory that a step may cost the process for good. Few steps tell little of that.
 LEAK = {"small": 8 * 1024, "full": 1024}
-
-
-def allowed(seconds: float) -> float:
-    """A time limit for this machine as it is: it may have more to do than it has cores."""
-    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def survivors() -> set[int]:

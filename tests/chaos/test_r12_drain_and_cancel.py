@@ -14,6 +14,7 @@ from pathlib import Path
 
 import drained
 import pytest
+from limits import allowed
 
 from pipelite import Workspace, pipeline, step
 from pipelite.api.starting import resume_run
@@ -32,11 +33,6 @@ LIMITS = {
     "exit after a second SIGTERM": {"small": 10.0, "full": 2.0},
     "canceled": {"small": 10.0, "full": 2.0},
 }
-
-
-def allowed(what: str, size: str) -> float:
-    """A time limit for this machine as it is: it may have more to do than it has cores."""
-    return LIMITS[what][size] * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 class Owner:
@@ -163,7 +159,7 @@ def test_sigterm_at_any_moment_ends_a_run_in_time_and_it_is_gone_on_with(workspa
     figures.update({what: f"at most {seconds:.3f} s" for what, seconds in campaign.worst.items()})
     assert campaign.ends["resumed"] == campaign.ends["interrupted"]
     for what, seconds in campaign.worst.items():
-        assert seconds <= allowed(what, size), what
+        assert seconds <= allowed(LIMITS[what][size]), what
 
 
 def test_a_grace_that_is_over_is_told_as_the_reason(workspace):
@@ -207,6 +203,39 @@ def test_a_sigterm_to_the_whole_group_is_the_owners_to_answer(workspace):
     assert all(step.status == "completed" for step in Workspace().run().steps.values()), output
 
 
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, "interrupted"), (signal.SIGINT, "canceled")])
+def test_a_command_that_resumes_a_run_leaves_the_answer_to_the_process_that_runs_it(number, status, workspace):
+    owner = Owner(workspace.parent, pause_s=60)
+    owner.wait_for_start()
+    Workspace().run().cancel()
+    owner.wait()
+    owner.notes.write_text("")
+    owner.process = subprocess.Popen(
+        [sys.executable, "-m", "pipelite", "runs", "resume"],
+        env={**os.environ, drained.STARTS: str(owner.notes), drained.PAUSE: "1", "MARK_OF_THIS_TEST": owner.word},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        # Whoever started the tests may have told its children to ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    owner.wait_for_start(steps=0)
+    if number == signal.SIGINT:
+        os.killpg(owner.process.pid, number)
+    else:
+        owner.tell()
+    output = owner.wait()
+
+    assert owner.process.returncode == 130, output
+    run = Workspace().run()
+    assert run.status == status, output
+    # What ran had its time.
+    assert len([step for step in run.steps.values() if step.status == "completed"]) > 0
+    assert {step.status for step in run.steps.values()} <= {"completed", "pending", "skipped"}
+    assert owner.survivors() == set()
+
+
 def test_a_program_with_an_answer_of_its_own_keeps_it(workspace):
     owner = Owner(workspace.parent, pause_s=0.1, **{drained.OWN_ANSWER: "1"})
     owner.wait_for_start()
@@ -234,7 +263,7 @@ def test_a_cancel_at_any_moment_ends_everything_within_two_seconds(workspace, si
         check_end(owner, output)
 
     figures.update({"cancels": N_CANCELS[size], "longest": f"{worst_s:.2f} s", "processes that survived": 0})
-    assert worst_s <= allowed("canceled", size)
+    assert worst_s <= allowed(LIMITS["canceled"][size])
 
 
 @step(timeout=0.3)
