@@ -5,12 +5,17 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import importlib
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,24 +69,45 @@ def _replay(store: Store, record: RunRecord, how: str) -> Run:
     prefix = f"{temporary_prefix(store.owner.name)}{how}-"
     folder = Path(tempfile.mkdtemp(dir=store.path / "tmp", prefix=prefix))
     try:
-        _write_sources(store, record, folder / "source")
         environment = {**os.environ, "PIPELITE_WORKSPACE": str(store.path)}
         directory = record.working_directory if os.path.isdir(record.working_directory) else None
         command = [sys.executable, "-m", "pipelite.api.replay", how, record.id, str(folder)]
-        result = subprocess.run(command, env=environment, cwd=directory, check=False)
+        child = subprocess.Popen(command, env=environment, cwd=directory)
+        with _answers_signals(child):
+            exit_code = child.wait()
         made = folder / _ID_FILE
         if made.exists():
             return Run(store, made.read_text())
         error = folder / _ERROR_FILE
         if error.exists():
             raise pickle.loads(error.read_bytes())
-        raise PipeliteError(f"run {record.id} could not be {done}: the process exited with {result.returncode}")
+        raise PipeliteError(f"run {record.id} could not be {done}: the process exited with {exit_code}")
     finally:
         remove_tree(folder)
 
 
+@contextlib.contextmanager
+def _answers_signals(child: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Leave Ctrl-C and SIGTERM to a child that runs something: a terminal sends the one to both, the other is passed on.
+
+    Only where they have their usual meaning, which is to end this process and leave the child alone.
+    """
+    answers: dict[int, tuple[Any, Callable[[int, Any], None]]] = {
+        signal.SIGINT: (signal.default_int_handler, lambda number, frame: None),
+        signal.SIGTERM: (signal.SIG_DFL, lambda number, frame: child.send_signal(number)),
+    }
+    is_main = threading.current_thread() is threading.main_thread()
+    taken = [number for number, (usual, _) in answers.items() if is_main and signal.getsignal(number) is usual]
+    for number in taken:
+        signal.signal(number, answers[number][1])
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, answers[number][0])
+
+
 def _write_sources(store: Store, record: RunRecord, folder: Path) -> None:
-    folder.mkdir()
     for place, digest in get_run_sources(store, record.id).items():
         target = folder / place
         if folder not in target.resolve().parents:
@@ -93,11 +119,11 @@ def _write_sources(store: Store, record: RunRecord, folder: Path) -> None:
 def main(how: str, run_id: str, folder: str) -> int:
     """In the child: import the kept source and run."""
     try:
-        run = _start(how, run_id, Path(folder, "source"))
+        run = _start(how, run_id)
     except PipeliteError as exc:
-        Path(folder, _ERROR_FILE).write_bytes(pickle.dumps(exc))
+        _tell(Path(folder, _ERROR_FILE), pickle.dumps(exc))
         return exc.exit_code
-    Path(folder, _ID_FILE).write_text(run.id)
+    _tell(Path(folder, _ID_FILE), run.id.encode())
     try:
         run._wait_in_foreground()
     except PipeliteError as exc:
@@ -106,14 +132,24 @@ def main(how: str, run_id: str, folder: str) -> int:
     return 0
 
 
-def _start(how: str, run_id: str, source: Path) -> Run:
+def _tell(path: Path, content: bytes) -> None:
+    """Leave word for the parent, unless it died and somebody has cleared up after it."""
+    with contextlib.suppress(FileNotFoundError):
+        path.write_bytes(content)
+
+
+def _start(how: str, run_id: str) -> Run:
     from pipelite.api.runs import Run
     from pipelite.api.starting import resume_run
     from pipelite.api.workspace import open_store
 
-    sys.path.insert(0, str(source))
     store = open_store()
     record = get_run(store, run_id)
+    # Named after this process, so that it stays while this process lives, whatever becomes of the parent.
+    source = Path(tempfile.mkdtemp(dir=store.path / "tmp", prefix=f"{temporary_prefix(store.owner.name)}source-"))
+    atexit.register(remove_tree, source)
+    _write_sources(store, record, source)
+    sys.path.insert(0, str(source))
     pipeline = _find_pipeline(record, source)
     parameters = Run(store, run_id).parameters
     if how == "resume":

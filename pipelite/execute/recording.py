@@ -59,8 +59,10 @@ class Recorder:
         self._names: dict[int, str] = {}
         #: Spools of which more was read than the database knows.
         self._new_spools = False
-        #: Steps that have ended in their worker, but whose outcome did not come yet: where their output is.
-        self._printed: dict[int, tuple[str, Mapping[str, Any]]] = {}
+        #: Steps that have ended in their worker, but whose outcome did not come yet, and when; until that is written.
+        self._printed: dict[int, str] = {}
+        #: Where the output of such steps is. If their worker dies, their outcome never comes.
+        self._logs: dict[int, tuple[str | None, int | None, int | None]] = {}
         #: Whether a step that took long waits to be written.
         self._has_costly = False
         self._replaced: list[int] = []
@@ -104,8 +106,9 @@ class Recorder:
             outcome.log_start,
             outcome.log_end,
         )
-        if self._printed:
+        if self._logs:
             self._printed.pop(node.position, None)
+            self._logs.pop(node.position, None)
         if outcome.duration_s > COSTLY_S:
             self._has_costly = True
         if outcome.artifacts:
@@ -139,7 +142,13 @@ class Recorder:
 
     def add_reused(self, state: NodeRun, computed_by: int, now: str, reason: str | None = None) -> None:
         self._step_runs[state.id] = self._row(
-            state, computed_by=computed_by, reason=reason, started_at=now, ended_at=now, duration_s=0.0
+            state,
+            computed_by=computed_by,
+            reason=reason,
+            started_at=now,
+            ended_at=now,
+            duration_s=0.0,
+            log=(None, None, None),
         )
 
     def add_ended(self, state: NodeRun, *, reason: str | None = None, **figures: Any) -> None:
@@ -214,7 +223,9 @@ class Recorder:
         for record in records:
             self._new_spools = True
             if record["kind"] == "printed":
-                self._printed[record["position"]] = (f"{name.removesuffix('.jsonl')}.log", record)
+                self._printed[record["position"]] = record["at"]
+                log_file = f"{name.removesuffix('.jsonl')}.log"
+                self._logs[record["position"]] = (log_file, record["start"], record["end"])
                 continue
             if record["kind"] == "tag":
                 self._tags[record["name"]] = record["value"]
@@ -239,11 +250,10 @@ class Recorder:
     def add_printed(self, states: list[NodeRun]) -> None:
         """Record where the output is of steps that have ended in their worker, in case that nothing more comes."""
         printed, self._printed = self._printed, {}
-        for position, (log_file, record) in printed.items():
+        for position, started_at in printed.items():
             state = states[position]
             if not state.is_final:
-                log = (log_file, record["start"], record["end"])
-                self._step_runs[state.id] = self._row(state, status=Status.RUNNING, started_at=record["at"], log=log)
+                self._step_runs[state.id] = self._row(state, status=Status.RUNNING, started_at=started_at)
 
     def read_all_spools(self, states: list[NodeRun]) -> None:
         """Take over the last of what was logged: also by threads and processes that outlived their step."""
@@ -321,7 +331,7 @@ class Recorder:
         cpu_s: float | None = None,
         peak_memory_bytes: int | None = None,
         reads: str = "{}",
-        log: tuple[str | None, int | None, int | None] = (None, None, None),
+        log: tuple[str | None, int | None, int | None] | None = None,
     ) -> tuple[Any, ...]:
         """One row in the order of STEP_RUN_COLUMNS."""
         node = state.node
@@ -350,7 +360,7 @@ class Recorder:
             peak_memory_bytes,
             None if failure is None else format_failure(node.name, failure),
             reads,
-            *log,
+            *(log or self._logs.get(node.position, (None, None, None))),
         )
 
     def _name_of(self, step: Step[..., Any]) -> str:

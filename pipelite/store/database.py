@@ -6,6 +6,7 @@ import contextlib
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,8 @@ class Database:
         self._connections: list[tuple[threading.Thread, sqlite3.Connection]] = []
         self._guard = threading.Lock()
         self._checkpointing = threading.Lock()
+        self._turn_lock = FileLock(path.with_name(path.name + ".turn"), stays_open=True)
+        self._writing = threading.RLock()
         self._process = os.getpid()
         self._wal = path.with_name(path.name + "-wal")
         #: Size of the log at the last try to copy it, and some more.
@@ -150,6 +153,7 @@ class Database:
         self._process = os.getpid()
         self._guard = threading.Lock()
         self._checkpointing = threading.Lock()
+        self._writing = threading.RLock()
         self._local = threading.local()
         _parents.append(self._connections)
         self._connections = []
@@ -172,9 +176,29 @@ class Database:
             If the disk is full, the file damaged or not writable; nothing of the body is stored then.
         """
         connection = self.connection()
-        with explained(self.path), transaction(connection, timeout_s=self.busy_timeout_s):
+        with self._turn(), explained(self.path), transaction(connection, timeout_s=self.busy_timeout_s):
             yield connection
         self._checkpoint_if_large(connection)
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait for the turn to write.
+
+        SQLite waits too, but with longer and longer pauses: who has waited longest looks least often, and some wait for
+        seconds where all the others write.
+        """
+        # A nested transaction is refused below, not waited for.
+        with self._writing:
+            deadline = time.monotonic() + self.busy_timeout_s
+            # Without a turn after all that time, or a disk that has no place for the lock, SQLite finds out and says so.
+            with contextlib.suppress(OSError):
+                while not self._turn_lock.acquire(exclusive=True) and time.monotonic() < deadline:
+                    # Uneven, so that those who wait do not look at the same time.
+                    time.sleep(0.0005 + time.perf_counter_ns() % 1000 / 200_000)
+            try:
+                yield
+            finally:
+                self._turn_lock.release()
 
     def _checkpoint_if_large(self, connection: sqlite3.Connection) -> None:
         """Copy the write-ahead log into the database, one process at a time.
@@ -210,6 +234,7 @@ class Database:
                 connection.close()
             self._connections = []
             self._local = threading.local()
+        self._turn_lock.close()
         self._lock.release()
 
 

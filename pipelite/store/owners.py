@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelite.errors import WorkspaceError
+from pipelite.store.disk import tell
 from pipelite.store.locks import FileLock, is_locked
 from pipelite.store.paths import remove_tree
 
@@ -41,12 +42,17 @@ class OwnerLock:
         path = owner_path(workspace, self.name)
         # It gets the name that others look for when it is locked: one that is not locked then is a dead owner's.
         self._lock = FileLock(path.with_suffix(_NEW))
-        if not self._lock.acquire(exclusive=True):
-            raise WorkspaceError(f"{self._lock.path} cannot be locked; is {workspace} on a local disk?")
         self._who: dict[str, Any] = {"process": os.getpid(), "host": os.uname().nodename, "command": sys.argv}
-        # Of a fixed size, so that something can be added on a disk that has no space left.
-        self._lock.path.write_text(json.dumps(self._who)[:_NOTES_BYTES].ljust(_NOTES_BYTES))
-        self._lock.rename(path)
+        try:
+            if not self._lock.acquire(exclusive=True):
+                raise WorkspaceError(f"{self._lock.path} cannot be locked; is {workspace} on a local disk?")
+            # Of a fixed size, so that something can be added on a disk that has no space left.
+            self._lock.path.write_text(json.dumps(self._who)[:_NOTES_BYTES].ljust(_NOTES_BYTES))
+            self._lock.rename(path)
+        except OSError as exc:
+            self._lock.path.unlink(missing_ok=True)
+            self._lock.close()
+            tell(exc, path)
 
     @property
     def is_held(self) -> bool:

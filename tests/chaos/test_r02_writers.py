@@ -8,6 +8,8 @@ import sqlite3
 import time
 from pathlib import Path
 
+from limits import allowed
+
 from pipelite.errors import PipeliteError
 from pipelite.records import Status
 from pipelite.store import Store, create_run, get_run, get_step_runs, now_text
@@ -28,20 +30,21 @@ def write_many(folder: Path, seed: int, n_transactions: int, gate, results) -> N
         opened_s = time.monotonic() - began
         run = create_run(store, pipeline="writers", owner=store.owner.name)
         for number in range(n_transactions):
+            kind = draw.randrange(3)
             began = time.monotonic()
             try:
-                write_once(store, run, number, draw)
+                write_once(store, run, number, with_metrics=kind == 0)
+                times.append(time.monotonic() - began)
+                look(store, run, number, at_all=kind == 2)
             except (PipeliteError, sqlite3.Error) as exc:
                 problems.append(str(exc))
-            times.append(time.monotonic() - began)
         with store.database.write() as connection:
             connection.execute("UPDATE runs SET status = 'completed', owner = NULL WHERE id = ?", (run.id,))
     results.put((opened_s, times, problems))
 
 
-def write_once(store: Store, run, number: int, draw: random.Random) -> None:
-    """One transaction: a new row, a counter that is read and written, or a batch of metrics; sometimes a look."""
-    kind = draw.randrange(3)
+def write_once(store: Store, run, number: int, *, with_metrics: bool) -> None:
+    """One transaction: a new row, a counter that is read and written, and sometimes a batch of metrics."""
     with store.database.write() as connection:
         row = dict.fromkeys(STEP_RUN_COLUMNS) | {
             "id": step_run_id(run.number, number),
@@ -63,14 +66,17 @@ def write_once(store: Store, run, number: int, draw: random.Random) -> None:
             "INSERT INTO settings VALUES ('counter', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
             (str(int(value or 0) + 1),),
         )
-        if kind == 0:
+        if with_metrics:
             connection.executemany(
                 "INSERT INTO metrics (step_run_id, name, kind, step, value, logged_at) VALUES (?, 'm', 'scalar', ?, '1', ?)",
                 [(row["id"], part, now_text()) for part in range(N_METRICS)],
             )
-    if kind == 1:
-        assert get_run(store, run.id).status is Status.RUNNING
-    elif kind == 2 and number % 50 == 0:
+
+
+def look(store: Store, run, number: int, *, at_all: bool) -> None:
+    """What was written is there; to read all of it takes its time."""
+    assert get_run(store, run.id).status is Status.RUNNING
+    if at_all and number % 50 == 0:
         assert len(get_step_runs(store, run.id)) == number + 1
 
 
@@ -101,7 +107,9 @@ def test_eight_processes_write_at_once_and_nothing_is_lost_or_refused(workspace,
         assert read("PRAGMA integrity_check")[0][0] == "ok"
         assert store.database.path.with_name("pipelite.db-wal").stat().st_size <= 64 * 2**20
     times = sorted(took_s for _, times, _ in outcomes for took_s in times)
-    assert times[-1] <= 10.0
+    # With the small size, whatever else runs decides.
+    assert times[-1] <= allowed({"small": 20.0, "full": 2.0}[size])
+    assert times[len(times) * 99 // 100] <= allowed({"small": 2.0, "full": 0.1}[size])
     figures["transactions"] = wanted
     figures["slowest first opening"] = f"{max(opened_s for opened_s, _, _ in outcomes):.2f} s"
     figures["99 % within"] = f"{1000 * times[len(times) * 99 // 100]:.0f} ms"

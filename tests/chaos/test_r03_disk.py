@@ -16,12 +16,14 @@ from pathlib import Path
 import disk_graph
 import faults
 import pytest
+import spreads
+from limits import allowed
+from wholeness import check_complete, check_whole
 
 from pipelite import Workspace
 from pipelite.api.starting import resume_run
 from pipelite.errors import StepFailed, StorageError
 from pipelite.execute import recover_dead_runs
-from pipelite.records import ArtifactRef
 from pipelite.store import Store, get_run, get_step_runs, list_runs
 
 REASONS = {
@@ -30,28 +32,6 @@ REASONS = {
     "EROFS": "the file system is read-only",
     "EMFILE": "too many files open",
 }
-
-
-def check_whole(store: Store) -> None:
-    """The database and all artifacts are as they should be, and nothing half-written is left."""
-    recover_dead_runs(store)
-    assert [row[0] for row in store.database.read("PRAGMA integrity_check")] == ["ok"]
-    assert store.database.read("PRAGMA foreign_key_check") == []
-    for row in store.database.read(
-        "SELECT digest, kind, path, size_bytes, mtime_ns, file_digest, type_name FROM artifacts"
-    ):
-        assert store.artifacts.verify(ArtifactRef(**dict(row)))
-    assert [path.name for path in (store.path / "tmp").iterdir()] == []
-    assert [path.name for path in (store.path / "spool").iterdir()] == []
-
-
-def check_complete(run, number: int) -> None:
-    """A run that says that it completed has everything."""
-    assert run.status == "completed"
-    assert run.outputs["total"] == 8000 * number + 500 * len(f"one {number}")
-    assert run.metrics["number"] == number
-    assert run.tags["number"] == str(number)
-    assert run.steps["array"].logs == f"array {number}\n"
 
 
 @pytest.mark.parametrize("kind", [*(f"os {name}" for name in faults.OS_CALLS), "sql"])
@@ -91,28 +71,6 @@ def test_a_write_that_fails_fails_the_run_with_the_reason_and_it_can_be_resumed(
     assert failed > 0
     figures["failed and resumed"] = failed
     figures["calls tried"] = nth
-
-
-SPREADS = """
-import time
-import numpy as np
-from pipelite import current_run, pipeline, step
-
-@step
-def produce(number):
-    current_run().log("number", number)
-    print("number", number)
-    time.sleep(0.03)
-    return np.full(2000, number)
-
-@step
-def add(parts):
-    return int(sum(part[0] for part in parts))
-
-@pipeline
-def spread(first: int):
-    return {"sum": add([produce(number) for number in range(first, first + 40)])}
-"""
 
 
 def can_mount() -> bool:
@@ -155,29 +113,32 @@ def fill(folder: Path) -> Path:
     return path
 
 
-def pipelite(*arguments: str) -> subprocess.CompletedProcess[str]:
+def pipelite(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pipelite", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=120, check=False
+    )
 
 
-def spread_under_pressure(flow: Path, first: int, folder: Path, delay_s: float) -> tuple[float, str]:
+def spread_under_pressure(first: int, folder: Path, delay_s: float) -> tuple[float, str]:
     """Run while the disk fills up; gives the seconds from then to the end of the run, and what it said."""
-    command = [sys.executable, "-m", "pipelite", "run", f"{flow}:spread", "-p", f"first={first}"]
+    command = [sys.executable, "-m", "pipelite", "run", f"{spreads.__file__}:spread", "-p", f"first={first}"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     time.sleep(delay_s)
     filler = fill(folder)
     began = time.monotonic()
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=120)
     took_s = time.monotonic() - began
     # Looking is possible all the same.
-    assert pipelite("runs", "list").returncode == 0
+    with Store.open() as store:
+        assert list_runs(store)
     filler.unlink()
     return took_s, errors
 
 
-def check_spread(flow: Path, first: int, folder: Path, delay_s: float) -> tuple[float, bool]:
+def check_spread(first: int, folder: Path, delay_s: float) -> tuple[float, bool]:
     """One full disk; gives how long the run took to fail, and whether it did."""
-    took_s, errors = spread_under_pressure(flow, first, folder, delay_s)
+    took_s, errors = spread_under_pressure(first, folder, delay_s)
     with Store.open() as store:
         # What the database did not take even then, it takes now.
         recover_dead_runs(store)
@@ -192,12 +153,9 @@ def check_spread(flow: Path, first: int, folder: Path, delay_s: float) -> tuple[
     assert run.status == "failed", (run.status, errors)
     assert "the disk is full" in run.error or "No space left on device" in run.error
     done = {step.name: step.started_at for step in has_run if step.status == "completed"}
-    resumed = pipelite("runs", "resume", run.id)
-    assert resumed.returncode == 0, resumed.stderr
-    with Store.open() as store:
-        steps = {step.name: step for step in get_step_runs(store, run.id)}
-        assert {name: steps[name].started_at for name in done} == done
-        assert store.artifacts.load(steps["add"].outputs["result"]) == sum(range(first, first + 40))
+    again = resume_run(spreads.spread, {"first": first}, run).wait(60)
+    assert again.outputs["sum"] == sum(range(first, first + 40))
+    assert {name: again.steps[name].record.started_at for name in done} == done
     return took_s, True
 
 
@@ -205,34 +163,37 @@ if can_mount():  # It takes a right that not every machine gives; the next test 
 
     def test_a_full_disk_fails_the_run_and_once_there_is_space_it_goes_on(small_disk, workspace, size, seed, figures):
         draw = random.Random(seed)
-        flow = workspace.parent / "flow.py"
-        flow.write_text(SPREADS)
-        pipelite("run", f"{flow}:spread", "-p", "first=0")
-        n_fills = {"small": 2, "full": 20}[size]
+        pipelite("run", f"{spreads.__file__}:spread", "-p", "first=0")
+        n_fills = {"small": 2, "full": 200}[size]
 
-        looks = [
-            check_spread(flow, 100 * number, small_disk, draw.uniform(0.3, 1.2)) for number in range(1, n_fills + 1)
-        ]
+        looks = [check_spread(100 * number, small_disk, draw.uniform(0.3, 1.2)) for number in range(1, n_fills + 1)]
 
         with Store.open() as store:
             check_whole(store)
-        assert max(took_s for took_s, _ in looks) <= 5.0
+        # With the small size, whatever else runs decides.
+        assert max(took_s for took_s, _ in looks) <= allowed({"small": 30.0, "full": 5.0}[size])
         figures["disks filled"] = n_fills
         figures["runs that failed and were resumed"] = sum(failed for _, failed in looks)
         figures["longest until the end"] = f"{max(took_s for took_s, _ in looks):.1f} s"
 
 
 def test_a_file_that_may_not_grow_fails_the_run_and_leaves_everything_whole(workspace):
-    flow = workspace.parent / "flow.py"
-    flow.write_text(SPREADS.replace("2000", "200_000"))
     limit = "import resource, signal; resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, -1))"
-    run = f"import sys; from pipelite.cli import main; sys.argv = ['pipelite', 'run', {str(flow)!r}, '-p', 'first=7']; main()"
+    command = ["pipelite", "run", f"{spreads.__file__}:spread", "-p", "first=7"]
+    run = f"import sys; from pipelite.cli import main; sys.argv = {command!r}; main()"
 
-    done = subprocess.run([sys.executable, "-c", f"{limit}; {run}"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", f"{limit}; {run}"],
+        env={**os.environ, spreads.LENGTH: "200_000"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
     assert done.returncode == 1
     assert "larger than this process may write" in done.stderr
     with Store.open() as store:
         assert "larger than this process may write" in get_run(store).error
         check_whole(store)
-    assert pipelite("runs", "resume").returncode == 0
+    assert pipelite("runs", "list").returncode == 0
+    assert pipelite("runs", "resume", **{spreads.LENGTH: "200_000"}).returncode == 0

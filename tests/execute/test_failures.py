@@ -317,3 +317,24 @@ def test_a_step_that_uses_two_cores_gets_two(workspace, monkeypatch):
     slots = str(min(2, len(os.sched_getaffinity(0))))
     assert outputs["wide"] == [slots, slots]
     assert outputs["narrow"] == ["1", "1"]
+
+
+@step
+def print_or_die(number: int):
+    if number == 30:
+        os.kill(os.getpid(), signal.SIGKILL)
+    print(number)
+
+
+def test_what_a_step_printed_is_shown_even_if_its_outcome_died_with_its_worker():
+    @pipeline
+    def flow():
+        print_or_die.map(list(range(100)))
+
+    with pytest.raises(StepFailed):
+        flow.run()
+
+    steps = Workspace().run().steps
+    printed = {number for file in Workspace().path.glob("logs/*/*.log") for number in file.read_text().split()}
+    assert printed
+    assert [number for number in printed if steps[f"print_or_die[{number}]"].logs != f"{number}\n"] == []

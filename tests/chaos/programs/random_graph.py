@@ -14,17 +14,18 @@ from pipelite import current_run, pipeline, step
 
 def tell(what: str, value: object) -> None:
     """Add a line to the ledger, in one write, so that it is there whatever happens to this process next."""
-    path = os.environ.get("CHAOS_LEDGER")
-    if path is None:
-        return
     here = current_run()
-    line = json.dumps({"step": here.name, "what": what, "value": value, "process": os.getpid()})
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    who = {"step": here.name, "attempt": here.attempt, "process": os.getpid()}
+    line = json.dumps({**who, "what": what, "value": value})
+    descriptor = os.open(os.environ["CHAOS_LEDGER"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.write(descriptor, line.encode() + b"\n")
     os.close(descriptor)
 
 
 def work(number: int, pause_s: float) -> None:
+    if "CHAOS_LEDGER" not in os.environ:
+        # Called directly, for nothing but what it makes.
+        return
     tell("started", number)
     for part in range(3):
         value = number * 1000 + part
@@ -59,7 +60,7 @@ def effect(number: int, pause_s: float, inputs: list):
     work(number, pause_s)
 
 
-@step
+@step(retries=1)
 def large(number: int, pause_s: float, inputs: list):
     work(number, pause_s)
     return [mix(number, inputs)] * 5000
@@ -82,11 +83,11 @@ KINDS = (value, value, never_cached, effect, large, report)
 
 
 @pipeline
-def flow(seed: int, salt: int = 0):
-    """5 to 40 steps, each of which takes what some earlier ones made."""
+def flow(seed: int, n_steps: int, salt: int = 0):
+    """Steps of all kinds, each of which takes what some earlier ones made."""
     draw = random.Random(seed)
     made: list = []
-    for number in range(draw.randint(5, 40)):
+    for number in range(n_steps - 1):
         kind = draw.choice(KINDS)
         # A report arrives as a path, which is another one in every workspace: only `combine` looks into it.
         usable = [output for kind, output in made if kind is not report]
