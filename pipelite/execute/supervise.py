@@ -10,6 +10,7 @@ asks for the end of a batch; a third is touched now and then as long as the coor
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import pickle
@@ -143,8 +144,15 @@ class Children:
         with self._guard:
             self._idle.append(child)
 
+    def close(self) -> None:
+        """End them: this process, which could use them again, comes to its end."""
+        if self._pid == os.getpid():
+            while self._idle:
+                self._idle.pop().discard()
+
 
 _children = Children()
+atexit.register(_children.close)
 
 
 def _is_stale(child: Child, task: Task) -> bool:
