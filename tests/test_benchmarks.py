@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,9 @@ def test_a_call_leaves_no_process_behind(driving, tmp_path):
         )
         child = home.call(Path(sys.executable), "with_child.py")["child"]
 
+    until = time.monotonic() + 10
+    while Path(f"/proc/{child}").exists() and time.monotonic() < until:
+        time.sleep(0.01)
     assert not Path(f"/proc/{child}").exists()
 
 
