@@ -47,6 +47,7 @@ from pipelite.store import (
     EarlierStepRun,
     RunWriter,
     Store,
+    clear_dead_workers,
     decode_outputs,
     get_logged,
     now_text,
@@ -175,6 +176,7 @@ class Coordinator:
             self._growth.close()
             target.forget(ticket)
             self._dispatcher.release_idle()
+            clear_dead_workers(self._store.path, self._store.owner.name)
             if shared is not None:
                 shared.close()
         is_left = self._ending is Status.INTERRUPTED and self._unfinished > 0
@@ -631,6 +633,7 @@ class Coordinator:
         log_file = f"{lease.name}.log"
         self._recorder.read_grown_spools([f"{lease.name}.jsonl"], self.states)
         lease.slot.replace()
+        clear_dead_workers(self._store.path, self._store.owner.name)
         for state in reversed(batch):
             if state is not death.guilty:
                 self._hand_back(state)

@@ -103,6 +103,8 @@ def end_workers(workers: Sequence[WorkerProcess], *, timeout_s: float = END_WITH
     for worker in workers:
         # What a worker that died by itself was starting at that moment.
         badges.end_wearers(worker.badge, timeout_s=max(0.05, until - time.monotonic()))
+        # Until then its number is that of a process.
+        worker.wait(max(0.0, until - time.monotonic()))
 
 
 def make_badge() -> str:

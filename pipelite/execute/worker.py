@@ -137,7 +137,7 @@ class Worker:
         sys.path[:] = setup.sys_path
         root = Path(setup.root)
         self.store = ArtifactStore(root, prefix=lambda: setup.prefix)
-        self.scratch_stem = root / "tmp" / f"{setup.prefix}scratch-"
+        self.scratch_stem = root / "tmp" / f"{setup.prefix}{os.getpid()}-scratch-"
         name = f"{setup.run_id}/{os.getpid()}"
         self.output.open(root / "logs" / f"{name}.log", f"{name}.log")
         self.log_end = self.output.end()
