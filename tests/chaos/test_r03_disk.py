@@ -101,7 +101,7 @@ def small_disk(workspace, monkeypatch) -> Iterator[Path]:
     """A workspace on a disk of its own."""
     folder = workspace.parent / "disk"
     folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", folder], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128m", "tmpfs", folder], check=True)
     monkeypatch.setenv("PIPELITE_WORKSPACE", str(folder / "workspace"))
     yield folder
     subprocess.run(["umount", "--lazy", folder], check=True)
