@@ -74,7 +74,7 @@ def _replay(store: Store, record: RunRecord, how: str) -> Run:
         command = [sys.executable, "-m", "pipelite.api.replay", how, record.id, str(folder)]
         child = subprocess.Popen(command, env=environment, cwd=directory)
         with _answers_signals(child):
-            exit_code = child.wait()
+            exit_code = _wait(child)
         made = folder / _ID_FILE
         if made.exists():
             return Run(store, made.read_text())
@@ -84,6 +84,13 @@ def _replay(store: Store, record: RunRecord, how: str) -> Run:
         raise PipeliteError(f"run {record.id} could not be {done}: the process exited with {exit_code}")
     finally:
         remove_tree(folder)
+
+
+def _wait(child: subprocess.Popen[bytes]) -> int:
+    """Wait in short turns: a signal that comes just before one begins is answered after it."""
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return child.wait(timeout=0.2)
 
 
 @contextlib.contextmanager

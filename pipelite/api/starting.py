@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from datetime import date
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from pipelite.api.pipelines import Pipeline
     from pipelite.observe import ProgressDisplay
 
+
+#: The main thread waits no longer at a time: a signal that comes just before it begins to wait does not wake it, and the
+#: answer to that signal is called by the main thread only.
+_LOOK_S = 0.05
 
 #: Those of this process that have not ended.
 _living: set[Execution] = set()
@@ -57,7 +62,10 @@ class Execution:
         threading.Thread(target=run, name=f"pipelite-run-{self._record.id}").start()
 
     def join(self, timeout: float | None) -> None:
-        self._ended.wait(timeout)
+        until = None if timeout is None else time.monotonic() + timeout
+        while not self._ended.wait(_LOOK_S if until is None else max(0.0, min(_LOOK_S, until - time.monotonic()))):
+            if until is not None and time.monotonic() >= until:
+                return
 
     def is_alive(self) -> bool:
         return not self._ended.is_set()

@@ -37,6 +37,7 @@ from pipelite.store import (
     STEP_RUNS_PER_RUN,
     RunWriter,
     Store,
+    clear_dead_workers,
     count_logged,
     get_earlier_step_runs,
     get_growth,
@@ -146,9 +147,7 @@ class Coordinator:
             return Dispatcher(target, self._sender, setup, folder, self._hear_return, self._claim, shared)
 
         self._dispatcher = Router(targets, make_dispatcher, wake=self._wake)
-        self._returns = Returns(
-            self._course, self._planner, self._recorder, self._dispatcher, self._store.path / "logs"
-        )
+        self._returns = Returns(self._course, self._planner, self._recorder, self._dispatcher, self._store)
         # What the coordinator reads is no step's read.
         leave_thread_alone()
         self._connection = self._store.database.connection()
@@ -162,6 +161,7 @@ class Coordinator:
         finally:
             self._growth.close()
             self._dispatcher.close()
+            clear_dead_workers(self._store.path, self._store.owner.name)
         is_left = self._course.ending is Status.INTERRUPTED and self._course.unfinished > 0
         status = Status.INTERRUPTED if is_left else self._final_status()
         try:

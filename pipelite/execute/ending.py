@@ -94,7 +94,11 @@ class WorkerProcess:
 
 def end_workers(workers: Sequence[WorkerProcess]) -> None:
     """Kill workers and everything they started."""
+    until = time.monotonic() + END_WITHIN_S
     end_trees([worker.pid for worker in workers if worker.is_alive], [worker.badge for worker in workers])
+    for worker in workers:
+        # Until then its number is that of a process.
+        worker.wait(max(0.0, until - time.monotonic()))
 
 
 def end_trees(alive: Sequence[int], worn: Sequence[str], *, timeout_s: float = END_WITHIN_S) -> None:

@@ -23,20 +23,19 @@ from pipelite.execute.routing import Router
 from pipelite.execute.state import NodeRun
 from pipelite.plan import Planner
 from pipelite.records import Failure, Status
-from pipelite.store import decode_outputs
+from pipelite.store import Store, clear_dead_workers, decode_outputs
 
 
 class Returns:
     """The steps of one run that are in the hands of workers."""
 
-    def __init__(
-        self, course: Course, planner: Planner, recorder: Recorder, dispatcher: Router, log_folder: Path
-    ) -> None:
+    def __init__(self, course: Course, planner: Planner, recorder: Recorder, dispatcher: Router, store: Store) -> None:
         self._course = course
         self._planner = planner
         self._recorder = recorder
         self._dispatcher = dispatcher
-        self._log_folder = log_folder
+        self._store = store
+        self._log_folder = store.path / "logs"
 
     def take_in(self, lease: Lease, batch: list[NodeRun], future: Future[bytes]) -> None:
         """Take in the results of a batch, or what became of it instead."""
@@ -175,6 +174,7 @@ class Returns:
         log_file = f"{lease.name}.log"
         self._recorder.read_grown_spools([f"{lease.name}.jsonl"], self._course.states)
         lease.slot.replace()
+        clear_dead_workers(self._store.path, self._store.owner.name)
         for state in reversed(batch):
             if state is not death.guilty:
                 self._hand_back(state)

@@ -141,7 +141,7 @@ class Worker:
             os.chdir(setup.working_directory)
         self.store = ArtifactStore(Path(setup.root), prefix=lambda: setup.prefix)
         root = Path(setup.folder or setup.root)
-        self.scratch_stem = root / "tmp" / f"{setup.prefix}scratch-"
+        self.scratch_stem = root / "tmp" / f"{setup.prefix}{os.getpid()}-scratch-"
         name = f"{setup.run_id}/{setup.worker or os.getpid()}"
         os.environ[STEP_WORKERS_VARIABLE] = f"{setup.environment.get(STEP_WORKERS_VARIABLE, '')} {name}".lstrip()
         self.output.open(root / "logs" / f"{name}.log", f"{name}.log")

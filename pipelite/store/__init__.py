@@ -12,7 +12,7 @@ from pipelite.store.claims import NONE_REFUSED, Refusals, Wish, find_claims, get
 from pipelite.store.dead_runs import LeftRun, Recovered, close_dead_runs, find_dead_runs, recover_ended_run
 from pipelite.store.locks import FileLock, is_locked
 from pipelite.store.logs import LOG_CAP_BYTES, read_log, read_log_from
-from pipelite.store.owners import OwnerLock, clear_dead_owners, is_alive, temporary_prefix
+from pipelite.store.owners import OwnerLock, clear_dead_owners, clear_dead_workers, is_alive, temporary_prefix
 from pipelite.store.parts import PARTS, Part, iter_parts, join_parts
 from pipelite.store.paths import remove_tree
 from pipelite.store.pickles import dumps_value, loads_value
@@ -74,6 +74,7 @@ __all__ = [
     "Wish",
     "check_resumable",
     "clear_dead_owners",
+    "clear_dead_workers",
     "close_dead_runs",
     "count_logged",
     "create_run",

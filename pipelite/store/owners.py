@@ -101,6 +101,20 @@ def clear_after(workspace: Path, owner: str) -> None:
     owner_path(workspace, owner).with_suffix(_NEW).unlink(missing_ok=True)
 
 
+def clear_dead_workers(workspace: Path, owner: str) -> None:
+    """Remove the temporary files of workers that have died, while their owner goes on; those of others are in use."""
+    prefix = temporary_prefix(owner)
+    for path in (workspace / "tmp").glob(f"{prefix}[0-9]*"):
+        worker = path.name.removeprefix(prefix).partition("-")[0]
+        try:
+            os.kill(int(worker), 0)
+        except ProcessLookupError:
+            with contextlib.suppress(OSError):
+                remove_tree(path)
+        except (PermissionError, ValueError, OverflowError):
+            continue
+
+
 def clear_dead_owners(workspace: Path) -> None:
     """Remove what owners that are gone have left behind; what their runs are to become is another matter."""
     for path in list(iter_dead_locks(workspace)):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelite import Workspace, pipeline, step
+from pipelite import Workspace, current_run, pipeline, step
 from pipelite.errors import StepFailed
 
 
@@ -338,3 +338,20 @@ def test_what_a_step_printed_is_shown_even_if_its_outcome_died_with_its_worker()
     printed = {number for file in Workspace().path.glob("logs/*/*.log") for number in file.read_text().split()}
     assert printed
     assert [number for number in printed if steps[f"print_or_die[{number}]"].logs != f"{number}\n"] == []
+
+
+@step(timeout=0.3)
+def fill_scratch():
+    (current_run().scratch / "half").write_text("not done")
+    time.sleep(60)
+
+
+def test_what_a_step_had_in_its_scratch_folder_goes_when_it_is_ended():
+    @pipeline
+    def flow():
+        fill_scratch()
+
+    with pytest.raises(StepFailed, match="TimeoutError"):
+        flow.run()
+
+    assert list((Workspace().path / "tmp").iterdir()) == []
