@@ -449,6 +449,7 @@ def hold():
 @step
 def wait():
     subprocess.Popen(["sleep", "60"], start_new_session=True)
+    open("started-too", "w").close()
     time.sleep(60)
 
 @step
@@ -518,6 +519,7 @@ def call(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_run_is_canceled_from_another_process(workspace):
     process, word = start_script(workspace.parent)
+    wait_until((workspace.parent / "started-too").exists)
     run = Workspace().run()
     assert run.status == "running"
 
