@@ -60,7 +60,8 @@ def grown(n: int, base: int):
 
 @step
 def chain_link(x: int) -> int:
-    return x + 1
+    # Other code than that of `increment`, or what the fan-outs computed would be reused.
+    return 1 + x
 
 
 @pipeline
