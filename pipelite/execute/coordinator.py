@@ -281,6 +281,9 @@ class Coordinator:
                 states = self._growth.take_special(states)
                 self._planner.plan(states)
                 self._follow_decisions(states)
+            if self._recorder.is_due():
+                # A run that reuses everything comes by here only.
+                self._commit()
             if time.monotonic() - self._last_poll > POLL_S:
                 self._poll()
 

@@ -33,6 +33,7 @@ from pipelite.store.reader import (
     get_step_run,
     get_step_run_by_id,
     get_step_runs,
+    get_stored_outputs,
     is_cancel_requested,
     list_runs,
 )
@@ -103,6 +104,7 @@ __all__ = [
     "get_step_run",
     "get_step_run_by_id",
     "get_step_runs",
+    "get_stored_outputs",
     "get_version",
     "is_alive",
     "is_cancel_requested",

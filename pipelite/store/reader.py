@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 from pipelite.errors import NotFoundError
-from pipelite.records import CodeFingerprint, GrowthRecord, MetricRecord, RunRecord, Status, StepRunRecord
-from pipelite.store.rows import metric_from_row, run_from_row, step_run_from_row, to_text
+from pipelite.records import ArtifactRef, CodeFingerprint, GrowthRecord, MetricRecord, RunRecord, Status, StepRunRecord
+from pipelite.store.rows import decode_outputs, metric_from_row, run_from_row, step_run_from_row, to_text
 from pipelite.store.schema import STEP_RUN_COLUMNS, STEP_RUNS_PER_RUN
 from pipelite.store.workspace import Store
 
@@ -20,6 +20,10 @@ _STEP_RUNS = (
     "SELECT "
     + ", ".join(f'{_OF_ORIGIN.get(column, f"""step_runs."{column}" """)} AS "{column}"' for column in STEP_RUN_COLUMNS)
     + " FROM step_runs LEFT JOIN step_runs AS origin ON origin.id = step_runs.computed_by"
+)
+_OUTPUTS = (
+    f"SELECT step_runs.name, {_OF_ORIGIN['outputs']}, {_OF_ORIGIN['form']} "
+    "FROM step_runs LEFT JOIN step_runs AS origin ON origin.id = step_runs.computed_by"
 )
 
 
@@ -186,6 +190,27 @@ def get_step_run(store: Store, run_id: str, name: str) -> StepRunRecord:
     known = _near(name, names) or names[:5]
     hint = f"it has {', '.join(known)}" if known else "it has no steps yet"
     raise NotFoundError(f"run {run_id} has no step {name!r}; {hint}")
+
+
+def get_stored_outputs(
+    store: Store, run_id: str, names: Collection[str]
+) -> dict[str, tuple[dict[str, ArtifactRef], str]]:
+    """Return outputs by name, and the form they were returned in, of some steps of a run.
+
+    Raises
+    ------
+    NotFoundError
+        If the run has no such step.
+    """
+    bounds = _step_run_ids(store, run_id)
+    # One look at all rows of the run: names have no index.
+    rows = store.database.read(f"{_OUTPUTS} WHERE step_runs.id BETWEEN ? AND ?", bounds)
+    found = {name: (decode_outputs(outputs), form) for name, outputs, form in rows if name in names}
+    for name in names:
+        if name not in found:
+            record = get_step_run(store, run_id, name)
+            found[name] = dict(record.outputs), record.form
+    return found
 
 
 def get_origin(store: Store, step_run: StepRunRecord) -> StepRunRecord:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -85,19 +86,36 @@ def flow(n_trials: int = 4, most: int = 12):
 )
 
 
+#: Processes of the test that goes on.
+_started: list[subprocess.Popen[bytes]] = []
+
+
 @pytest.fixture
-def project(workspace: Path) -> Path:
-    return workspace.parent
+def project(workspace: Path) -> Iterator[Path]:
+    yield workspace.parent
+    # Of a test that failed halfway.
+    while _started:
+        end(_started.pop())
 
 
 def start(*arguments: str) -> subprocess.Popen[bytes]:
     """Start the command line in a session of its own."""
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "pipelite", *arguments],
         start_new_session=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+    _started.append(process)
+    return process
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process now, with all that it has started."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def write(project: Path, source: str) -> None:
@@ -118,9 +136,7 @@ def until(condition) -> None:
 
 def kill(process: subprocess.Popen[bytes]):
     """The run of a process that is killed now with all that it has started."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    end(process)
     close_dead_runs(Workspace().store)
     return Workspace().run()
 
