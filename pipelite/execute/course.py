@@ -102,6 +102,7 @@ class Course:
         if state.needs_outputs:
             state.outputs, state.form = decode_outputs(result.outputs), result.form
         self.recorder.add_reused(state, result.step_run_id, now)
+        state.drop_plan()
         self.finish(state, 0.0, None)
         if self._in_flight.get(result.key) is state:
             self.let_followers_go(state)

@@ -126,6 +126,7 @@ class Returns:
         self._recorder.add_computed(state, outcome, log_file, reason=reason)
         if reusable:
             self._recorder.add_result(state, outcome)
+        state.drop_plan()
         self._course.finish(state, outcome.duration_s, reason)
         self._course.serve_followers(state, reusable=reusable, returned_none=outcome.returned_none)
 

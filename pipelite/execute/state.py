@@ -54,6 +54,11 @@ class NodeRun(PlannedNode):
         self.not_before = 0.0
         self.failure: Failure | None = None
 
+    def drop_plan(self) -> None:
+        """Its last row is made: give back the memory of what was planned, which is much where there are many steps."""
+        self.decision = None
+        self.inputs = ""
+
     @property
     def is_final(self) -> bool:
         return self.status in FINAL
