@@ -10,6 +10,7 @@ from pipelite.execute.coordinator import Coordinator
 from pipelite.execute.course import Progress
 from pipelite.execute.failures import load_exception
 from pipelite.execute.functions import import_module, stop_if_importing_script
+from pipelite.execute.inherited import log_file_of, shared_variables
 from pipelite.execute.preview import preview
 from pipelite.execute.recovery import recover_dead_runs
 from pipelite.execute.slots import SLOTS_VARIABLE, count_slots, local_target
@@ -30,7 +31,9 @@ __all__ = [
     "import_module",
     "load_exception",
     "local_target",
+    "log_file_of",
     "preview",
     "recover_dead_runs",
+    "shared_variables",
     "stop_if_importing_script",
 ]

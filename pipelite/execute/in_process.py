@@ -148,6 +148,10 @@ class ThreadWorker(Worker):
             spool_end=self.spool.end,
         )
 
+    def _log_path(self) -> str:
+        """None: what is printed goes to the terminal."""
+        return ""
+
     def _import_script(self) -> None:
         """Nothing: the running script is this process's own."""
 

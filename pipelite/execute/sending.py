@@ -18,7 +18,7 @@ from pipelite.execute.threads import make_worker_environment
 from pipelite.fingerprint import main_name
 from pipelite.plan import Planner
 from pipelite.records import RESULT, ArtifactRef
-from pipelite.store import Store, dumps_value, temporary_prefix
+from pipelite.store import SourceFolder, Store, dumps_value, keep_snapshot, temporary_prefix
 
 #: Plain pickle brings these across as they are.
 _PLAIN = frozenset({int, float, str, bool, type(None)})
@@ -152,6 +152,11 @@ class Sender:
     def _pack(self, state: NodeRun, value: Any) -> Any:
         if isinstance(value, Path):
             return Packed(dumps_value(value))
+        if isinstance(value, SourceFolder):
+            snapshot = self._planner.snapshot_of(value)
+            keep_snapshot(value, snapshot, self._store.artifacts)
+            self.stored_constants.append(snapshot.ref)
+            return Stored(snapshot.ref, ())
         size = getattr(value, "nbytes", 0)
         pickled = b"" if isinstance(size, int) and size > STORE_CONSTANTS_FROM_BYTES else dumps_value(value)
         if pickled and len(pickled) <= STORE_CONSTANTS_FROM_BYTES:

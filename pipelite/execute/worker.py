@@ -31,6 +31,7 @@ from pipelite.execute.capture import OutputFile, silence
 from pipelite.execute.ending import adopt_orphans, own_badge
 from pipelite.execute.failures import describe_exception
 from pipelite.execute.functions import describe_import_error, import_module, receive_function
+from pipelite.execute.inherited import keep_file
 from pipelite.execute.leftovers import end_leftovers, has_children
 from pipelite.execute.messages import (
     Batch,
@@ -111,16 +112,20 @@ class Worker:
 
     def store_file(self, path: Path) -> dict[str, Any]:
         """Keep a file that a step logged; part of what `current_run()` needs."""
-        ref = self.store.put(path, output=path.name, step="", identify=self.fingerprinter.value)
+        return keep_file(self.store, path, self.fingerprinter.value)
+
+    def address(self) -> dict[str, str]:
+        """Where the records of this worker's steps go, for processes that a step starts."""
+        assert self.setup is not None
         return {
-            "digest": ref.digest,
-            "kind": ref.kind,
-            "path": ref.path,
-            "size_bytes": ref.size_bytes,
-            "mtime_ns": ref.mtime_ns,
-            "file_digest": ref.file_digest,
-            "type_name": ref.type_name,
+            "spool": str(self.spool.path),
+            "root": self.setup.root,
+            "prefix": self.setup.prefix,
+            "log": self._log_path(),
         }
+
+    def _log_path(self) -> str:
+        return str(self.output.path)
 
     def _begin(self, setup: RunSetup) -> None:
         """Make this process look like the one that started the run."""

@@ -48,12 +48,22 @@ from pipelite.store.schema import (
 from pipelite.store.serializers import register_serializer
 from pipelite.store.settings import get_settings, put_setting, remove_setting
 from pipelite.store.sizes import size_text
+from pipelite.store.snapshots import (
+    KEPT_SNAPSHOTS,
+    Snapshot,
+    SourceFolder,
+    describe_kept,
+    keep_snapshot,
+    take_snapshot,
+    use_kept,
+)
 from pipelite.store.takeover import EarlierStepRun, check_resumable, get_earlier_step_runs, take_over
 from pipelite.store.workspace import Store, find_workspace
 from pipelite.store.writer import RunWriter, create_run
 
 __all__ = [
     "ARTIFACT_COLUMNS",
+    "KEPT_SNAPSHOTS",
     "LOG_CAP_BYTES",
     "METRIC_COLUMNS",
     "NONE_REFUSED",
@@ -70,6 +80,8 @@ __all__ = [
     "Recovered",
     "Refusals",
     "RunWriter",
+    "Snapshot",
+    "SourceFolder",
     "Store",
     "Wish",
     "check_resumable",
@@ -78,6 +90,7 @@ __all__ = [
     "count_logged",
     "create_run",
     "decode_outputs",
+    "describe_kept",
     "dumps_value",
     "encode_outputs",
     "encode_reads",
@@ -108,6 +121,7 @@ __all__ = [
     "is_locked",
     "iter_parts",
     "join_parts",
+    "keep_snapshot",
     "list_runs",
     "loads_value",
     "now_text",
@@ -122,7 +136,9 @@ __all__ = [
     "size_text",
     "step_run_id",
     "take_over",
+    "take_snapshot",
     "temporary_prefix",
     "to_json",
     "to_text",
+    "use_kept",
 ]
