@@ -54,6 +54,8 @@ class Step(Generic[P, R_co]):
 
     #: Whether its node adds others to the graph while it runs.
     is_expander = False
+    #: Whether its function only starts a process, and that is what runs in the step's environment.
+    starts_process = False
     #: Whether its output is a list of outputs, as long as what was mapped, and what outputs each element has by name.
     is_list = False
     element_outputs: tuple[str, ...] = ()

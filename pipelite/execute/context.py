@@ -54,6 +54,8 @@ class StepContext:
         self._sink = sink
         self._scratch_stem = scratch_stem
         self._scratch: Path | None = None
+        #: What a process that the step's function starts is to run in; None is the interpreter that runs it.
+        self._interpreter: Any = None
 
     @property
     def id(self) -> str | None:

@@ -18,7 +18,7 @@ from pipelite.execute.threads import make_worker_environment
 from pipelite.fingerprint import main_name
 from pipelite.plan import Planner
 from pipelite.records import RESULT, ArtifactRef
-from pipelite.store import SourceFolder, Store, dumps_value, keep_snapshot, temporary_prefix
+from pipelite.store import SourceFolder, Store, dumps_value, get_environments_mode, keep_snapshot, temporary_prefix
 
 #: Plain pickle brings these across as they are.
 _PLAIN = frozenset({int, float, str, bool, type(None)})
@@ -52,6 +52,7 @@ class Sender:
         #: Whether a step stays in this process, so that its function need not travel.
         self._is_held = is_held
         self._planner = planner
+        self._environments = get_environments_mode(store)
         self._shipped: dict[int, ShippedFunction] = {}
         self._constants: dict[int, Any] = {}
         #: Whether all steps that may have to run are known to be sendable.
@@ -73,7 +74,9 @@ class Sender:
         shipped = self._shipped.get(id(step))
         if shipped is None:
             prepare = hold_function if self._is_held(step) else ship_function
-            shipped = self._shipped[id(step)] = prepare(step, self._planner.code_of(step).fingerprint)
+            shipped = self._shipped[id(step)] = prepare(
+                step, self._planner.code_of(step).fingerprint, self._environments
+            )
         return shipped
 
     def sources(self) -> dict[str, str]:

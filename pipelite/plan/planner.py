@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from pipelite.define import Expander, Graph, Item, Node, Output, Step, iter_handles, replace_handles
-from pipelite.errors import DefinitionError, FingerprintError, UnhashableError
+from pipelite.errors import FingerprintError, UnhashableError
 from pipelite.fingerprint import (
     ENVIRONMENT,
     Fingerprinter,
@@ -209,13 +209,10 @@ class Planner:
 
     def _look_at(self, step: Step[..., Any]) -> StepCode:
         options = step.options
-        if options.environment is not None:
-            raise DefinitionError(
-                f"step {step.name!r} asks for an environment, and this version runs steps in the environment of the "
-                "pipeline only; leave that option away",
-                step=step.name,
-            )
+        environment = ENVIRONMENT
         try:
+            if options.environment is not None:
+                environment = f"{ENVIRONMENT} {options.environment.identity()}"
             for default in step.signature.defaults.values():
                 if isinstance(default, SourceFolder):
                     self.snapshot_of(default)
@@ -229,7 +226,7 @@ class Planner:
             fingerprint,
             {name: quote(name) for name in step.parameters},
             outputs,
-            describe_call(fingerprint.digest, outputs, ENVIRONMENT),
+            describe_call(fingerprint.digest, outputs, environment),
         )
 
     def _give_key(self, state: PlannedNode) -> None:

@@ -1,4 +1,4 @@
-"""Steps that are no functions: scripts and other programs.
+"""Steps that are no functions, and the environments that steps run in.
 
 In: what to run, with placeholders for inputs and outputs. Out: a step to call in a pipeline's body.
 """
@@ -6,6 +6,7 @@ In: what to run, with placeholders for inputs and outputs. Out: a step to call i
 from __future__ import annotations
 
 from pipelite.steps.commands import script, shell
+from pipelite.steps.environments import Environment
 from pipelite.steps.placeholders import Input, Output
 
-__all__ = ["Input", "Output", "script", "shell"]
+__all__ = ["Environment", "Input", "Output", "script", "shell"]

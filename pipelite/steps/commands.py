@@ -134,6 +134,8 @@ class CommandStep(Step[..., Any]):
 
     __slots__ = ()
 
+    starts_process = True
+
     @property
     def whole_output(self) -> str | None:
         """With one output, that one: what the command writes is what its call stands for."""

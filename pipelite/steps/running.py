@@ -37,7 +37,8 @@ _CHAINED = (
 
 def run_script(**inputs: Any) -> Any:
     """Run a Python script; gives the paths of its outputs."""
-    return _run(inputs, interpreter=(sys.executable,))
+    chosen = current_run()._interpreter
+    return _run(inputs, interpreter=(sys.executable if chosen is None else chosen.python,))
 
 
 def run_command(**inputs: Any) -> Any:
@@ -84,6 +85,10 @@ def _wait(command: Sequence[str], folder: Path, here: StepContext, written_to: P
     """Run a process to its end; gives its exit code, or the signal that ended it as a negative number."""
     # What Python prints goes to a file here, where it would hold it back until the end.
     variables = {**os.environ, "PYTHONUNBUFFERED": "1", **_library_variables(), **shared_variables(here)}
+    if here._interpreter is not None:
+        variables.update(here._interpreter.variables)
+        programs = os.path.dirname(here._interpreter.python)
+        variables["PATH"] = f"{programs}{os.pathsep}{variables.get('PATH', '')}"
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     printed = None if written_to is None else open(written_to, "wb")  # noqa: SIM115 - closed below

@@ -46,7 +46,14 @@ from pipelite.store.schema import (
     step_run_id,
 )
 from pipelite.store.serializers import register_serializer
-from pipelite.store.settings import get_settings, put_setting, remove_setting
+from pipelite.store.settings import (
+    ENVIRONMENT_MODES,
+    get_environments_mode,
+    get_settings,
+    put_environments_mode,
+    put_setting,
+    remove_setting,
+)
 from pipelite.store.sizes import size_text
 from pipelite.store.snapshots import (
     KEPT_SNAPSHOTS,
@@ -63,6 +70,7 @@ from pipelite.store.writer import RunWriter, create_run
 
 __all__ = [
     "ARTIFACT_COLUMNS",
+    "ENVIRONMENT_MODES",
     "KEPT_SNAPSHOTS",
     "LOG_CAP_BYTES",
     "METRIC_COLUMNS",
@@ -101,6 +109,7 @@ __all__ = [
     "find_workspace",
     "get_code",
     "get_earlier_step_runs",
+    "get_environments_mode",
     "get_growth",
     "get_logged",
     "get_metrics",
@@ -125,6 +134,7 @@ __all__ = [
     "list_runs",
     "loads_value",
     "now_text",
+    "put_environments_mode",
     "put_setting",
     "read_log",
     "read_log_from",

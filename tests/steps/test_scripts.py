@@ -9,6 +9,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from processes import wait_until_gone
 
 from pipelite import Workspace, pipeline, step
 from pipelite.errors import CommandError, DefinitionError, FingerprintError, StepFailed
@@ -421,21 +422,6 @@ STAYS = """
     os.rename(sys.argv[1] + ".new", sys.argv[1])
     time.sleep(600)
 """
-
-
-def is_gone(process: int) -> bool:
-    try:
-        with open(f"/proc/{process}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
-
-
-def wait_until_gone(pids: Path) -> None:
-    until = time.monotonic() + 10
-    while not all(is_gone(int(pid)) for pid in pids.read_text().split()):
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 def test_a_timeout_ends_a_script_with_all_that_it_started(write, tmp_path):
