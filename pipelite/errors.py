@@ -67,6 +67,14 @@ class StepFailed(PipeliteError):
     run_id: str | None = None
 
 
+class EnvironmentFailed(PipeliteError):
+    """The environment that a step asks for cannot be made."""
+
+
+class CommandError(PipeliteError):
+    """A script or another program that a step runs ended with an error, or did not write its outputs."""
+
+
 class SerializationError(PipeliteError):
     """An output of a step cannot be stored."""
 

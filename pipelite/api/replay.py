@@ -29,6 +29,7 @@ from pipelite.store import (
     get_source,
     remove_tree,
     temporary_prefix,
+    use_kept,
 )
 
 if TYPE_CHECKING:
@@ -156,6 +157,7 @@ def _start(how: str, run_id: str) -> Run:
     source = Path(tempfile.mkdtemp(dir=store.path / "tmp", prefix=f"{temporary_prefix(store.owner.name)}source-"))
     atexit.register(remove_tree, source)
     _write_sources(store, record, source)
+    use_kept(source)
     sys.path.insert(0, str(source))
     pipeline = _find_pipeline(record, source)
     parameters = Run(store, run_id).parameters

@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelite.api.compute import known_targets
@@ -16,8 +17,18 @@ from pipelite.api.runs import Run, advise
 from pipelite.define import describe_place
 from pipelite.errors import StepFailed
 from pipelite.execute import Coordinator, Progress, Targets, collect_sources, load_exception
+from pipelite.fingerprint import digest
 from pipelite.records import RunRecord, Status
-from pipelite.store import RunWriter, create_run, dumps_value, find_known, take_over
+from pipelite.store import (
+    KEPT_SNAPSHOTS,
+    RunWriter,
+    create_run,
+    describe_kept,
+    dumps_value,
+    find_known,
+    keep_snapshot,
+    take_over,
+)
 
 if TYPE_CHECKING:
     from pipelite.api.pipelines import Pipeline
@@ -105,7 +116,15 @@ def start_run(
     shown, pickled = _encode_parameters(values)
     codes = list(coordinator.codes())
     places, files = collect_sources(codes, store.file_cache)
-    unknown = set(files) - find_known(store, "sources", list(files))
+    contents: dict[str, Path | bytes] = {**files}
+    snapshots = coordinator.planner.snapshots()
+    if snapshots:
+        for folder, snapshot in snapshots.items():
+            keep_snapshot(folder, snapshot, store.artifacts)
+        kept = describe_kept(snapshots)
+        places[KEPT_SNAPSHOTS] = digest("snapshots", kept)
+        contents[places[KEPT_SNAPSHOTS]] = kept
+    unknown = set(contents) - find_known(store, "sources", list(contents))
     record = create_run(
         store,
         pipeline=pipeline.name,
@@ -129,8 +148,12 @@ def start_run(
         packages=_packages_of(codes),
         sources=places,
     )
-    sources = {digest: files[digest].read_bytes() for digest in unknown}
+    sources = {name: _read(contents[name]) for name in unknown}
     return _launch(pipeline, coordinator, record, targets, shows_progress=shows_progress, sources=sources)
+
+
+def _read(content: Path | bytes) -> bytes:
+    return content if isinstance(content, bytes) else content.read_bytes()
 
 
 def resume_run(pipeline: Pipeline[Any, Any], parameters: Mapping[str, Any], record: RunRecord) -> Run:

@@ -15,6 +15,7 @@ from pipelite.store import Store, clear_dead_owners, find_dead_runs, find_worksp
 
 if TYPE_CHECKING:
     from pipelite.api.compute import ComputeTargets
+    from pipelite.api.environments import Environments
     from pipelite.api.runs import Run
 
 _stores: dict[Path, tuple[Store, int]] = {}
@@ -128,6 +129,13 @@ class Workspace:
         from pipelite.api.compute import ComputeTargets
 
         return ComputeTargets(self._store)
+
+    @property
+    def environments(self) -> Environments:
+        """The environments that were made for steps, and what becomes of those that steps ask for."""
+        from pipelite.api.environments import Environments
+
+        return Environments(self._store)
 
     @property
     def experiments(self) -> list[str]:

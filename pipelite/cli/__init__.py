@@ -10,6 +10,7 @@ import click
 
 import pipelite
 from pipelite.cli.doctor import doctor
+from pipelite.cli.environments import environments
 from pipelite.cli.graph import graph
 from pipelite.cli.main import PipeliteGroup
 from pipelite.cli.run import run
@@ -27,6 +28,7 @@ def main() -> None:
 main.add_command(run)
 main.add_command(graph)
 main.add_command(runs)
+main.add_command(environments)
 main.add_command(doctor)
 
 __all__ = ["main"]

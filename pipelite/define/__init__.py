@@ -23,7 +23,7 @@ from pipelite.define.growing import GrowingTrace
 from pipelite.define.handles import Item, ListOutput, Output, iter_handles, rebuild, replace_handles
 from pipelite.define.mapping import read_elements
 from pipelite.define.mistakes import described
-from pipelite.define.options import StepOptions
+from pipelite.define.options import EnvironmentSpec, StepOptions
 from pipelite.define.outputs import describe_place
 from pipelite.define.parameters import ParameterSpec, bind_parameters, parameters_of
 from pipelite.define.step import Step
@@ -32,6 +32,7 @@ from pipelite.define.tracing import is_tracing, prefix, trace, untraced
 __all__ = [
     "Elements",
     "Ended",
+    "EnvironmentSpec",
     "Expander",
     "Fan",
     "Graph",

@@ -13,7 +13,6 @@ from pipelite.define.inputs import take
 from pipelite.define.step import Step
 from pipelite.define.tracing import Trace
 from pipelite.errors import TracingError
-from pipelite.records import RESULT
 
 
 class GrowingTrace(Trace):
@@ -66,7 +65,7 @@ class GrowingTrace(Trace):
             node.position = start + index
             node.name = f"{name}[{index}]"
         self.nodes.extend(made)
-        output = None if step.outputs else RESULT
+        output = step.whole_output
         return [Output(node, output) for node in made]
 
     def _fan_plain(

@@ -61,6 +61,9 @@ class Output(Refusing):
     def __getitem__(self, key: Any) -> Output:
         names = self._names()
         if not names:
+            if isinstance(key, str) and key == self.output == self.node.step.whole_output and self._is_named():
+                # A step with one named output: its call stands for that, and may be asked for it by name.
+                return self
             if self.node.step.is_list and not self.path:
                 self._check_list_key(key)
             return Output(self.node, self.output, (*self.path, self._key(key)))
@@ -81,6 +84,9 @@ class Output(Refusing):
     def _names(self) -> tuple[str, ...]:
         """Names that it can be unpacked into; none where it is a single value."""
         return self.node.step.outputs if self.output is None and not self.path else ()
+
+    def _is_named(self) -> bool:
+        return self.output in self.node.step.outputs and not self.path
 
     def _check_list_key(self, key: Any) -> None:
         if isinstance(key, str) and key not in self.node.step.element_outputs:

@@ -6,12 +6,23 @@ import math
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import attrs
 
 from pipelite.define.wording import did_you_mean, followed_by, listed, shortened
 from pipelite.errors import DefinitionError
+
+
+@runtime_checkable
+class EnvironmentSpec(Protocol):
+    """The packages that a step runs with, as far as what follows needs to know."""
+
+    def identity(self) -> str:
+        """What it adds to a step's key."""
+
+    def prepare(self, root: Path, mode: str) -> Any:
+        """The interpreter that serves, made below the workspace if need be; `mode` is the workspace's setting."""
 
 
 @attrs.frozen(kw_only=True)
@@ -39,7 +50,7 @@ class StepOptions:
     cpus: int = 1
     #: Name of a compute target; None is the run's own.
     compute: str | None = None
-    environment: Any | None = None
+    environment: EnvironmentSpec | None = None
     #: Compute in any case, and store the new result.
     regenerate_outputs: bool = False
 
@@ -190,6 +201,12 @@ def _target(value: Any) -> str | None:
     raise _WrongOption("the name of a compute target")
 
 
+def _environment(value: Any) -> EnvironmentSpec | None:
+    if value is None or isinstance(value, EnvironmentSpec):
+        return value
+    raise _WrongOption('an Environment, for example pipelite.steps.Environment(packages=["pandas==2.2.3"])')
+
+
 def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
         raise _WrongOption("True or False")
@@ -209,6 +226,6 @@ _CHECKS: dict[str, tuple[str, Any]] = {
     "timeout": ("timeout_s", _timeout),
     "cpus": ("cpus", lambda value: _count(value, 1)),
     "compute": ("compute", _target),
-    "environment": ("environment", lambda value: value),
+    "environment": ("environment", _environment),
     "regenerate_outputs": ("regenerate_outputs", _flag),
 }

@@ -14,6 +14,7 @@ from pipelite.define.mapping import has_unknown_length, rows_of
 from pipelite.define.options import StepOptions, change_options, check_name, check_outputs
 from pipelite.define.places import get_frame
 from pipelite.define.signatures import Signature, read_signature
+from pipelite.records import RESULT
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -53,6 +54,8 @@ class Step(Generic[P, R_co]):
 
     #: Whether its node adds others to the graph while it runs.
     is_expander = False
+    #: Whether its function only starts a process, and that is what runs in the step's environment.
+    starts_process = False
     #: Whether its output is a list of outputs, as long as what was mapped, and what outputs each element has by name.
     is_list = False
     element_outputs: tuple[str, ...] = ()
@@ -80,6 +83,11 @@ class Step(Generic[P, R_co]):
         # Help, documentation tools and type hints are to see the function. What a callable object of another kind
         # keeps in its __dict__ is its own, and could hide the methods of the step.
         functools.update_wrapper(self, func, updated=("__dict__",) if isinstance(func, FunctionType) else ())
+
+    @property
+    def whole_output(self) -> str | None:
+        """The output that the handle of a call stands for; None for all of several."""
+        return None if self.outputs else RESULT
 
     @property
     def parameters(self) -> tuple[str, ...]:

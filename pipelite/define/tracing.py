@@ -21,7 +21,6 @@ from pipelite.define.signatures import BindError
 from pipelite.define.step import Step
 from pipelite.define.wording import followed_by
 from pipelite.errors import DefinitionError, TracingError
-from pipelite.records import RESULT
 
 
 def trace(func: Callable[..., Any], arguments: Mapping[str, Any], *, name: str) -> Graph:
@@ -109,7 +108,7 @@ class Trace:
         node.name = name
         self._names[name] = node
         self.nodes.append(node)
-        return Output(node, None if step.outputs else RESULT)
+        return Output(node, step.whole_output)
 
     def add_map(
         self, step: Step[..., Any], rows: Sequence[tuple[Any, ...]], shared: dict[str, Any], caller: FrameType
@@ -130,7 +129,7 @@ class Trace:
         if made:
             self._names[name] = made
         self.nodes.extend(made)
-        output = None if step.outputs else RESULT
+        output = step.whole_output
         return ListOutput([Output(node, output) for node in made])
 
     def add_growing_map(

@@ -10,6 +10,8 @@ from pipelite.execute.coordinator import Coordinator
 from pipelite.execute.course import Progress
 from pipelite.execute.failures import load_exception
 from pipelite.execute.functions import import_module, stop_if_importing_script
+from pipelite.execute.inherited import log_file_of, shared_variables
+from pipelite.execute.interpreters import LIBRARY_VARIABLE, Interpreter
 from pipelite.execute.preview import preview
 from pipelite.execute.recovery import recover_dead_runs
 from pipelite.execute.slots import SLOTS_VARIABLE, count_slots, local_target
@@ -18,8 +20,10 @@ from pipelite.execute.targets import BUILT_IN, Targets, check_setting
 
 __all__ = [
     "BUILT_IN",
+    "LIBRARY_VARIABLE",
     "SLOTS_VARIABLE",
     "Coordinator",
+    "Interpreter",
     "Progress",
     "StepContext",
     "Targets",
@@ -30,7 +34,9 @@ __all__ = [
     "import_module",
     "load_exception",
     "local_target",
+    "log_file_of",
     "preview",
     "recover_dead_runs",
+    "shared_variables",
     "stop_if_importing_script",
 ]

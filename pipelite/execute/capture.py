@@ -22,7 +22,7 @@ class OutputFile:
     def __init__(self) -> None:
         self._flush_c_streams = _find_c_flush()
         self.name = ""
-        self._path: Path | None = None
+        self.path: Path | None = None
 
     def open(self, path: Path, name: str) -> None:
         """Send all further output to `path`; `name` is what the records call it."""
@@ -33,7 +33,7 @@ class OutputFile:
         os.dup2(descriptor, 2)
         os.close(descriptor)
         self.name = name
-        self._path = path
+        self.path = path
 
     def flush(self) -> OSError | None:
         """Bring what Python and C code hold in buffers to the file; gives what kept it from getting there, if anything."""
@@ -59,7 +59,7 @@ class OutputFile:
         """
         error = self.flush()
         if error is not None:
-            disk.tell(error, self._path)
+            disk.tell(error, self.path)
 
     def end(self) -> int:
         """Bytes in the file, everything printed so far included."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipelite.errors import SerializationError
+from pipelite.execute.inherited import inherited, read_variables
 
 
 class Sink(Protocol):
@@ -22,6 +23,9 @@ class Sink(Protocol):
 
     def store_file(self, path: Path) -> dict[str, Any]:
         """Keep a copy of a file; gives its reference as plain JSON."""
+
+    def address(self) -> dict[str, str]:
+        """Where the records go, for processes that the step starts."""
 
 
 class StepContext:
@@ -50,6 +54,8 @@ class StepContext:
         self._sink = sink
         self._scratch_stem = scratch_stem
         self._scratch: Path | None = None
+        #: What a process that the step's function starts is to run in; None is the interpreter that runs it.
+        self._interpreter: Any = None
 
     @property
     def id(self) -> str | None:
@@ -187,6 +193,7 @@ class ParentRun:
 _current: StepContext | None = None
 #: The step run of this thread, in a process where several go on at once.
 _here: ContextVar[StepContext | None] = ContextVar("pipelite_step_run", default=None)
+#: That of a process which runs no steps: the one that started it, such as that of a script; else one outside of a run.
 _outside: StepContext | None = None
 
 
@@ -201,7 +208,8 @@ def current_run() -> StepContext:
     if _outside is None:
         import atexit
 
-        _outside = StepContext()
+        told = inherited()
+        _outside = StepContext() if told is None else StepContext(**read_variables(told))
         atexit.register(_outside._finish)
     return _outside
 

@@ -133,6 +133,8 @@ class Coordinator:
         self._writer = writer
         self._recorder = self._course.recorder = Recorder(writer, spool_folder, hear=self._growth.hear_logged)
         self._recorder.start_tags(record.tags)
+        for snapshot in self._planner.snapshots().values():
+            self._recorder.add_artifact(snapshot.ref)
         self._flight = SingleFlight(self._store, writer, self._recorder)
         self._planner.find_claims = self._flight.find_others
         self._sender = Sender(self._store, self._planner, is_held=targets.are_here)

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import attrs
+
 from pipelite.define import Step
 from pipelite.errors import DefinitionError, FingerprintError, PipeliteError, SourceChangedError
 from pipelite.execute.messages import ShippedFunction
@@ -50,10 +52,11 @@ class StaleWorkerError(PipeliteError):
 _shipped: WeakKeyDictionary[Callable[..., Any], ShippedFunction] = WeakKeyDictionary()
 
 
-def ship_function(step: Step[..., Any], code: CodeFingerprint) -> ShippedFunction:
+def ship_function(step: Step[..., Any], code: CodeFingerprint, environments: str) -> ShippedFunction:
     """Describe a step's function so that any worker on this machine can get hold of it.
 
-    The same function with the same code, for another run, is described by the same object.
+    The same function with the same code, for another run, is described by the same object. `environments` is the
+    workspace's setting of that name.
 
     Raises
     ------
@@ -61,6 +64,13 @@ def ship_function(step: Step[..., Any], code: CodeFingerprint) -> ShippedFunctio
         If it can neither be imported nor pickled; names what it holds on to.
     """
     tracking = {name: getattr(step.options, name) for name in ("version", "depends_on", "track")}
+    if step.options.environment is not None:
+        return attrs.evolve(
+            _describe(step, code, tracking),
+            environment=step.options.environment,
+            environments=environments,
+            starts_process=step.starts_process,
+        )
     try:
         known = _shipped.get(step.func)
     except TypeError:  # neither hashed nor referred to weakly
@@ -85,11 +95,23 @@ def _describe(step: Step[..., Any], code: CodeFingerprint, tracking: dict[str, A
     return ShippedFunction(next(_numbers), module, qualname, file, pickled, code, tracking)
 
 
-def hold_function(step: Step[..., Any], code: CodeFingerprint) -> ShippedFunction:
+def hold_function(step: Step[..., Any], code: CodeFingerprint, environments: str) -> ShippedFunction:
     """Describe a step's function for a target in this process, which calls it as it is."""
     function = step.func
     qualname = str(getattr(function, "__qualname__", function))
-    return ShippedFunction(next(_numbers), None, qualname, None, None, code, {}, function)
+    return ShippedFunction(
+        next(_numbers),
+        None,
+        qualname,
+        None,
+        None,
+        code,
+        {},
+        function,
+        environment=step.options.environment,
+        environments=environments,
+        starts_process=step.starts_process,
+    )
 
 
 def receive_function(shipped: ShippedFunction, *, is_fresh: bool) -> Callable[..., Any]:
@@ -123,6 +145,16 @@ def receive_function(shipped: ShippedFunction, *, is_fresh: bool) -> Callable[..
             raise StaleWorkerError(f"{shipped.qualname} is another version")
         raise FingerprintError(_describe_difference(shipped, here))
     return function
+
+
+def import_unchecked(shipped: ShippedFunction) -> Callable[..., Any]:
+    """Get hold of a function in an environment of its own, where other packages are installed.
+
+    What these are counts in the step's key by its environment; the user's own files must be those of the run.
+    """
+    assert shipped.module is not None
+    _check_sources(shipped.code)
+    return find_function(import_module(shipped.module, shipped.file), shipped.qualname)
 
 
 def _check_sources(code: CodeFingerprint) -> None:

@@ -22,7 +22,7 @@ from pipelite.errors import PipeliteError
 from pipelite.execute import context
 from pipelite.execute.failures import describe_exception
 from pipelite.execute.free_slots import FreeSlots
-from pipelite.execute.messages import Batch, Outcome, Returned, RunSetup, WorkItem
+from pipelite.execute.messages import Batch, Outcome, Returned, RunSetup, ShippedFunction, WorkItem
 from pipelite.execute.reads import ThreadReads, leave_thread_alone
 from pipelite.execute.slots import count_slots
 from pipelite.execute.spool import MarkFile, SpoolWriter
@@ -42,6 +42,7 @@ class ThreadWorker(Worker):
         self.name = f"thread-{os.getpid()}-{next(_numbers)}"
         self.fingerprinter = Fingerprinter()
         self.held: dict[int, Callable[..., Any]] = {}
+        self.functions: dict[int, ShippedFunction] = {}
         self.setup: RunSetup | None = None
         self.wanted: RunSetup
 
@@ -50,9 +51,11 @@ class ThreadWorker(Worker):
         if batch.setup is not None:
             self.wanted = batch.setup
             self.held.clear()
+            self.functions.clear()
         for shipped in batch.functions:
             assert shipped.held is not None
             self.held[shipped.id] = shipped.held
+            self.functions[shipped.id] = shipped
         if self.setup is not self.wanted:
             try:
                 self._begin(self.wanted)
@@ -109,6 +112,7 @@ class ThreadWorker(Worker):
         with context.entered_here(here):
             try:
                 function = self.held[item.function]
+                here._interpreter = self._prepare_for_process(self.functions[item.function])
                 args, kwargs = self._load_inputs(item)
                 started = time.monotonic()
                 if item.records_reads:
@@ -147,6 +151,10 @@ class ThreadWorker(Worker):
             log_end=None,
             spool_end=self.spool.end,
         )
+
+    def _log_path(self) -> str:
+        """None: what is printed goes to the terminal."""
+        return ""
 
     def _import_script(self) -> None:
         """Nothing: the running script is this process's own."""

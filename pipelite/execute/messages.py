@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import attrs
 
+from pipelite.define import EnvironmentSpec
 from pipelite.records import ArtifactRef, CodeFingerprint, Failure
 
 
@@ -29,6 +30,11 @@ class ShippedFunction:
     tracking: Mapping[str, Any]
     #: The function itself, for a target in the coordinator's own process.
     held: Callable[..., Any] | None = None
+    #: What the step asks for to run in, and the workspace's setting that says how that is met.
+    environment: EnvironmentSpec | None = None
+    environments: str = ""
+    #: Whether the function itself starts what is to run in the environment.
+    starts_process: bool = False
 
 
 @attrs.frozen

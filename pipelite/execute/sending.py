@@ -18,7 +18,7 @@ from pipelite.execute.threads import make_worker_environment
 from pipelite.fingerprint import main_name
 from pipelite.plan import Planner
 from pipelite.records import RESULT, ArtifactRef
-from pipelite.store import Store, dumps_value, temporary_prefix
+from pipelite.store import SourceFolder, Store, dumps_value, get_environments_mode, keep_snapshot, temporary_prefix
 
 #: Plain pickle brings these across as they are.
 _PLAIN = frozenset({int, float, str, bool, type(None)})
@@ -52,6 +52,7 @@ class Sender:
         #: Whether a step stays in this process, so that its function need not travel.
         self._is_held = is_held
         self._planner = planner
+        self._environments = get_environments_mode(store)
         self._shipped: dict[int, ShippedFunction] = {}
         self._constants: dict[int, Any] = {}
         #: Whether all steps that may have to run are known to be sendable.
@@ -73,7 +74,9 @@ class Sender:
         shipped = self._shipped.get(id(step))
         if shipped is None:
             prepare = hold_function if self._is_held(step) else ship_function
-            shipped = self._shipped[id(step)] = prepare(step, self._planner.code_of(step).fingerprint)
+            shipped = self._shipped[id(step)] = prepare(
+                step, self._planner.code_of(step).fingerprint, self._environments
+            )
         return shipped
 
     def sources(self) -> dict[str, str]:
@@ -152,6 +155,11 @@ class Sender:
     def _pack(self, state: NodeRun, value: Any) -> Any:
         if isinstance(value, Path):
             return Packed(dumps_value(value))
+        if isinstance(value, SourceFolder):
+            snapshot = self._planner.snapshot_of(value)
+            keep_snapshot(value, snapshot, self._store.artifacts)
+            self.stored_constants.append(snapshot.ref)
+            return Stored(snapshot.ref, ())
         size = getattr(value, "nbytes", 0)
         pickled = b"" if isinstance(size, int) and size > STORE_CONSTANTS_FROM_BYTES else dumps_value(value)
         if pickled and len(pickled) <= STORE_CONSTANTS_FROM_BYTES:

@@ -21,34 +21,42 @@ LOCK_TIMEOUT_S = 1.0
 
 
 class SpoolWriter:
-    """A worker's end. It holds a lock on the file: who finds its owner dead waits until nothing more can come."""
+    """A worker's end. It holds a lock on the file: who finds its owner dead waits until nothing more can come.
 
-    def __init__(self, path: Path) -> None:
+    Processes that a step starts append to the file of their worker without a lock of their own: they end with it.
+    """
+
+    def __init__(self, path: Path, *, locks: bool = True) -> None:
         disk.make_folder(path.parent)
-        self._path = path
+        self.path = path
         self._descriptor = disk.open_file(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self._lock = FileLock(path)
-        self._lock.acquire(exclusive=True, timeout_s=LOCK_TIMEOUT_S)
-        self.end = os.fstat(self._descriptor).st_size
-        if self.end:
-            # Of a dead worker that had the same number; its last record may be a half.
-            self._write(b"\n")
+        if locks:
+            self._lock.acquire(exclusive=True, timeout_s=LOCK_TIMEOUT_S)
+            if self.end:
+                # Of a dead worker that had the same number; its last record may be a half.
+                self._write(b"\n")
+
+    @property
+    def end(self) -> int:
+        """Bytes in the file, also those that processes of the step wrote."""
+        return os.fstat(self._descriptor).st_size
 
     def append(self, record: dict[str, Any]) -> None:
         """Write a record; it outlives this process from the moment this returns."""
         self._write(json.dumps(record, separators=(",", ":"), ensure_ascii=True).encode() + b"\n")
 
     def _write(self, line: bytes) -> None:
+        start = self.end
         view = memoryview(line)
         try:
             while view:
-                written = disk.write(self._descriptor, view, self._path)
+                written = disk.write(self._descriptor, view, self.path)
                 view = view[written:]
         except BaseException:
             # Half a record would spoil the next one.
-            os.ftruncate(self._descriptor, self.end)
+            os.ftruncate(self._descriptor, start)
             raise
-        self.end += len(line)
 
     def close(self) -> None:
         os.close(self._descriptor)

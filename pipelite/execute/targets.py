@@ -166,6 +166,15 @@ class Targets:
                     'out, or give the step compute="local"',
                     step=step.name,
                 )
+            self._check_environment(step, target)
+
+    def _check_environment(self, step: Step[..., Any], target: Target) -> None:
+        if step.options.environment is not None and target.is_in_process and not step.starts_process:
+            raise ComputeTargetError(
+                f"step {step.name!r} has an environment, but on compute target {target.name!r} it runs in this process; "
+                'leave the environment out, or give the step compute="local"',
+                step=step.name,
+            )
 
     def are_here(self, step: Step[..., Any]) -> bool:
         """Whether a step, which is checked once more, runs in this process."""

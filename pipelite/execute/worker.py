@@ -31,6 +31,7 @@ from pipelite.execute.capture import OutputFile, silence
 from pipelite.execute.ending import adopt_orphans, own_badge
 from pipelite.execute.failures import describe_exception
 from pipelite.execute.functions import describe_import_error, import_module, receive_function
+from pipelite.execute.inherited import keep_file
 from pipelite.execute.leftovers import end_leftovers, has_children
 from pipelite.execute.messages import (
     Batch,
@@ -47,7 +48,7 @@ from pipelite.execute.reads import ReadRecorder
 from pipelite.execute.spool import MarkFile, SpoolWriter
 from pipelite.execute.threads import STEP_WORKERS_VARIABLE, use_threads
 from pipelite.fingerprint import Fingerprinter
-from pipelite.records import RESULT, ArtifactRef
+from pipelite.records import RESULT, ArtifactRef, Failure
 from pipelite.store import ArtifactStore, encode_outputs, loads_value
 
 #: Seconds between two looks at whether the parent is still there.
@@ -111,16 +112,20 @@ class Worker:
 
     def store_file(self, path: Path) -> dict[str, Any]:
         """Keep a file that a step logged; part of what `current_run()` needs."""
-        ref = self.store.put(path, output=path.name, step="", identify=self.fingerprinter.value)
+        return keep_file(self.store, path, self.fingerprinter.value)
+
+    def address(self) -> dict[str, str]:
+        """Where the records of this worker's steps go, for processes that a step starts."""
+        assert self.setup is not None
         return {
-            "digest": ref.digest,
-            "kind": ref.kind,
-            "path": ref.path,
-            "size_bytes": ref.size_bytes,
-            "mtime_ns": ref.mtime_ns,
-            "file_digest": ref.file_digest,
-            "type_name": ref.type_name,
+            "spool": str(self.spool.path),
+            "root": self.setup.root,
+            "prefix": self.setup.prefix,
+            "log": self._log_path(),
         }
+
+    def _log_path(self) -> str:
+        return str(self.output.path)
 
     def _begin(self, setup: RunSetup) -> None:
         """Make this process look like the one that started the run."""
@@ -156,6 +161,45 @@ class Worker:
         self.setup = setup
 
     def _run_item(self, item: WorkItem) -> Outcome:
+        shipped = self.functions[item.function]
+        if shipped.environment is None or shipped.starts_process:
+            return self._run_here(item)
+        started_at = self.mark.set(item.position, item.attempt, self.log_end, item.name)
+        log_start = self.log_end
+        try:
+            interpreter = shipped.environment.prepare(self._root(), shipped.environments)
+            if interpreter.is_current:
+                return self._run_here(item)
+            from pipelite.execute.interpreters import run_elsewhere
+
+            ran = run_elsewhere(self, interpreter, item)
+            self._end_leftovers(item)
+            if isinstance(ran, str):
+                failure = Failure(type_name="WorkerDied", message=ran, traceback="")
+                ran = failed_before_start(item, failure)
+        except BaseException as exc:
+            # As for a step that runs here.
+            self._end_leftovers(item)
+            ran = failed_before_start(item, describe_exception(exc, skip_files=_OWN_FILES))
+        self.log_end = self.output.end()
+        if self.log_end > log_start:
+            self._note_log(item, log_start)
+        duration = time.time() - started_at
+        return ran._replace(
+            started_at=to_text(started_at),
+            ended_at=to_text(started_at + duration),
+            duration_s=duration,
+            log_start=log_start,
+            log_end=self.log_end,
+            spool_end=self.spool.end,
+        )
+
+    def _root(self) -> Path:
+        """Where environments are."""
+        assert self.setup is not None
+        return Path(self.setup.folder or self.setup.root)
+
+    def _run_here(self, item: WorkItem) -> Outcome:
         setup = self.setup
         assert setup is not None
         log_start, children_cpu = self.log_end, self.children_cpu
@@ -178,6 +222,7 @@ class Worker:
         duration: float | None = None
         try:
             function = self._find(item.function)
+            here._interpreter = self._prepare_for_process(self.functions[item.function])
             args, kwargs = self._load_inputs(item)
             use_threads(item.cpus, setup.environment)
             if item.records_reads:
@@ -233,6 +278,12 @@ class Worker:
             log_end=self.log_end,
             spool_end=self.spool.end,
         )
+
+    def _prepare_for_process(self, shipped: ShippedFunction) -> Any:
+        """The interpreter for what a step's function starts; None if it asks for none."""
+        if shipped.environment is None or not shipped.starts_process:
+            return None
+        return shipped.environment.prepare(self._root(), shipped.environments)
 
     def _note_log(self, item: WorkItem, log_start: int) -> None:
         """Leave word of what a step printed, for the case that the owner dies before it records that."""
@@ -356,13 +407,14 @@ def _overlap(values: Iterable[Any]) -> bool:
     return any(one == other or one in other.parents for one, other in itertools.permutations(paths, 2))
 
 
-def failed_before_start(item: WorkItem, error: BaseException) -> Outcome:
+def failed_before_start(item: WorkItem, error: BaseException | Failure) -> Outcome:
     """The outcome of a step whose worker could not be prepared, for example because the disk is full."""
     now = to_text(time.time())
+    failure = error if isinstance(error, Failure) else describe_exception(error, skip_files=_OWN_FILES)
     return Outcome(
         position=item.position,
         attempt=item.attempt,
-        failure=describe_exception(error, skip_files=_OWN_FILES),
+        failure=failure,
         outputs="{}",
         form="value",
         artifacts=(),

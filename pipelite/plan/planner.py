@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from pipelite.define import Expander, Graph, Item, Node, Output, Step, iter_handles, replace_handles
-from pipelite.errors import DefinitionError, FingerprintError, UnhashableError
+from pipelite.errors import FingerprintError, UnhashableError
 from pipelite.fingerprint import (
     ENVIRONMENT,
     Fingerprinter,
@@ -27,7 +27,7 @@ from pipelite.fingerprint import (
 from pipelite.plan.decide import Decision, decide
 from pipelite.plan.reads import find_changed_read
 from pipelite.records import RESULT, ArtifactRef, Claim, CodeFingerprint
-from pipelite.store import Store
+from pipelite.store import Snapshot, SourceFolder, Store, take_snapshot
 
 #: Types whose identity is cheaper to compute than to remember.
 _SMALL = frozenset({int, float, str, bool, type(None)})
@@ -81,6 +81,8 @@ class Planner:
         self._codes: dict[int, StepCode] = {}
         self._remembered: dict[int, str] = {}
         self._items: dict[tuple[str, str], str] = {}
+        #: What the source folders of steps held when they were first looked at.
+        self._snapshots: dict[SourceFolder, Snapshot] = {}
         for step in {id(node.step): node.step for node in graph.nodes}.values():
             self._add_step(step)
 
@@ -176,6 +178,17 @@ class Planner:
                     continue
                 self._identify_input(state, name, value)
 
+    def snapshots(self) -> Mapping[SourceFolder, Snapshot]:
+        """Snapshots of the source folders of all steps that may have to run."""
+        return self._snapshots
+
+    def snapshot_of(self, folder: SourceFolder) -> Snapshot:
+        """What a source folder held when this run first looked at it."""
+        snapshot = self._snapshots.get(folder)
+        if snapshot is None:
+            snapshot = self._snapshots[folder] = take_snapshot(folder, self._store.file_cache)
+        return snapshot
+
     def state_of(self, handle: Output) -> PlannedNode:
         """The state of the node that a handle comes from."""
         return self._states[handle.node.position]
@@ -196,13 +209,13 @@ class Planner:
 
     def _look_at(self, step: Step[..., Any]) -> StepCode:
         options = step.options
-        if options.environment is not None:
-            raise DefinitionError(
-                f"step {step.name!r} asks for an environment, and this version runs steps in the environment of the "
-                "pipeline only; leave that option away",
-                step=step.name,
-            )
+        environment = ENVIRONMENT
         try:
+            if options.environment is not None:
+                environment = f"{ENVIRONMENT} {options.environment.identity()}"
+            for default in step.signature.defaults.values():
+                if isinstance(default, SourceFolder):
+                    self.snapshot_of(default)
             fingerprint = self.fingerprinter.code(
                 step.func, version=options.version, depends_on=options.depends_on, track=options.track
             )
@@ -213,7 +226,7 @@ class Planner:
             fingerprint,
             {name: quote(name) for name in step.parameters},
             outputs,
-            describe_call(fingerprint.digest, outputs, ENVIRONMENT),
+            describe_call(fingerprint.digest, outputs, environment),
         )
 
     def _give_key(self, state: PlannedNode) -> None:
@@ -247,6 +260,8 @@ class Planner:
         state.key = compute_key(code.call, identities)
 
     def _identify_input(self, state: PlannedNode, name: str, value: Any) -> str:
+        if isinstance(value, SourceFolder):
+            return self.snapshot_of(value).ref.digest
         # Remembered by the object itself, which the graph keeps alive: a data frame that a thousand steps share is
         # hashed once.
         remembered = self._remembered.get(id(value))

@@ -47,14 +47,32 @@ from pipelite.store.schema import (
     step_run_id,
 )
 from pipelite.store.serializers import register_serializer
-from pipelite.store.settings import get_settings, put_setting, remove_setting
+from pipelite.store.settings import (
+    ENVIRONMENT_MODES,
+    get_environments_mode,
+    get_settings,
+    put_environments_mode,
+    put_setting,
+    remove_setting,
+)
 from pipelite.store.sizes import size_text
+from pipelite.store.snapshots import (
+    KEPT_SNAPSHOTS,
+    Snapshot,
+    SourceFolder,
+    describe_kept,
+    keep_snapshot,
+    take_snapshot,
+    use_kept,
+)
 from pipelite.store.takeover import EarlierStepRun, check_resumable, get_earlier_step_runs, take_over
 from pipelite.store.workspace import Store, find_workspace
 from pipelite.store.writer import RunWriter, create_run
 
 __all__ = [
     "ARTIFACT_COLUMNS",
+    "ENVIRONMENT_MODES",
+    "KEPT_SNAPSHOTS",
     "LOG_CAP_BYTES",
     "METRIC_COLUMNS",
     "NONE_REFUSED",
@@ -71,6 +89,8 @@ __all__ = [
     "Recovered",
     "Refusals",
     "RunWriter",
+    "Snapshot",
+    "SourceFolder",
     "Store",
     "Wish",
     "check_resumable",
@@ -80,6 +100,7 @@ __all__ = [
     "count_logged",
     "create_run",
     "decode_outputs",
+    "describe_kept",
     "dumps_value",
     "encode_outputs",
     "encode_reads",
@@ -90,6 +111,7 @@ __all__ = [
     "find_workspace",
     "get_code",
     "get_earlier_step_runs",
+    "get_environments_mode",
     "get_growth",
     "get_logged",
     "get_metrics",
@@ -111,9 +133,11 @@ __all__ = [
     "is_locked",
     "iter_parts",
     "join_parts",
+    "keep_snapshot",
     "list_runs",
     "loads_value",
     "now_text",
+    "put_environments_mode",
     "put_setting",
     "read_log",
     "read_log_from",
@@ -125,7 +149,9 @@ __all__ = [
     "size_text",
     "step_run_id",
     "take_over",
+    "take_snapshot",
     "temporary_prefix",
     "to_json",
     "to_text",
+    "use_kept",
 ]

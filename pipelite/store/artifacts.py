@@ -175,14 +175,14 @@ class ArtifactStore:
             remove_tree(path.parent if ref.kind in ("file", "folder") else path)
 
     def _put_array(self, value: Any, header: bytes) -> ArtifactRef:
-        with self._temporary_path() as path:
+        with self.temporary_path() as path:
             with HashingFile(path) as file:
                 save_array(value, header, file)
                 content = file.hexdigest()
             return self._install(path, value, "npy", content, identity=array_identity(content), suffix=".npy")
 
     def _put_pickled(self, value: Any, kind: str, *, output: str, step: str, identify: Identify) -> ArtifactRef:
-        with self._temporary_path() as path:
+        with self.temporary_path() as path:
             with HashingFile(path) as file:
                 try:
                     with ended_when_stuck(lambda: file.written_bytes):
@@ -198,7 +198,7 @@ class ArtifactStore:
     def _put_registered(
         self, value: Any, serializer: Serializer, *, output: str, step: str, identify: Identify
     ) -> ArtifactRef:
-        with self._temporary_path() as path:
+        with self.temporary_path() as path:
             try:
                 with ended_when_stuck(lambda: path.stat().st_size if path.exists() else 0):
                     serializer.save(value, path)
@@ -219,7 +219,7 @@ class ArtifactStore:
         if known is not None:
             return known
         move = scratch is not None and Path(scratch).resolve() in source.resolve().parents
-        with self._temporary_path() as folder:
+        with self.temporary_path() as folder:
             folder.mkdir()
             try:
                 taken = take(source, folder / source.name, move=move)
@@ -234,7 +234,7 @@ class ArtifactStore:
             name = digest("path", taken.identity.encode())
             target = self._artifacts / name[:2] / name
             if target.exists() and not self._holds(target / source.name, taken.kind, taken.digest):
-                with self._temporary_path() as damaged:
+                with self.temporary_path() as damaged:
                     os.chmod(target, 0o700)
                     os.rename(target, damaged)
             if not target.exists():
@@ -291,7 +291,7 @@ class ArtifactStore:
         )
 
     @contextlib.contextmanager
-    def _temporary_path(self) -> Iterator[Path]:
+    def temporary_path(self) -> Iterator[Path]:
         """A new name on the file system of the artifacts; what is there at the end of the block is removed."""
         disk.make_folder(self._temporary)
         path = self._temporary / f"{self._prefix()}{os.getpid()}-{os.urandom(8).hex()}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from pipelite.errors import ParameterError
 from pipelite.store.workspace import Store
 
 
@@ -27,3 +28,27 @@ def remove_setting(store: Store, name: str) -> None:
     """Remove a setting; nothing happens if there is none."""
     with store.database.write() as connection:
         connection.execute("DELETE FROM settings WHERE name = ?", (name,))
+
+
+#: What becomes of a step's environment: the interpreter that runs it serves if it has what is asked for, else one is
+#: built; one is always built; whatever runs the step serves.
+ENVIRONMENT_MODES = ("check", "build", "off")
+_ENVIRONMENTS = "environments"
+
+
+def get_environments_mode(store: Store) -> str:
+    """Return the workspace's setting `environments`."""
+    return str(get_settings(store, _ENVIRONMENTS).get("", ENVIRONMENT_MODES[0]))
+
+
+def put_environments_mode(store: Store, mode: str) -> None:
+    """Keep the workspace's setting `environments`.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such mode.
+    """
+    if mode not in ENVIRONMENT_MODES:
+        raise ParameterError(f"environments is {mode!r}; one of {', '.join(map(repr, ENVIRONMENT_MODES))} is expected")
+    put_setting(store, _ENVIRONMENTS, mode)

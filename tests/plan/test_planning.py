@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from pipelite import Workspace, pipeline, step
-from pipelite.errors import DefinitionError
 
 
 @step
@@ -100,13 +99,3 @@ def test_a_reason_is_given_where_there_is_more_to_say():
     planned = flow.with_options(regenerate_outputs=True).plan()
 
     assert planned[0].reason == "regenerate_outputs is set"
-
-
-def test_an_option_that_this_version_cannot_keep_is_refused_before_any_work():
-    @pipeline
-    def elsewhere():
-        return start.with_options(environment="conda.yml")()
-
-    with pytest.raises(DefinitionError, match="step 'start' asks for an environment"):
-        elsewhere.run()
-    assert Workspace().runs() == []

@@ -1,0 +1,12 @@
+"""Steps that are no functions, and the environments that steps run in.
+
+In: what to run, with placeholders for inputs and outputs. Out: a step to call in a pipeline's body.
+"""
+
+from __future__ import annotations
+
+from pipelite.steps.commands import script, shell
+from pipelite.steps.environments import Environment
+from pipelite.steps.placeholders import Input, Output
+
+__all__ = ["Environment", "Input", "Output", "script", "shell"]

@@ -1,0 +1,242 @@
+"""What runs in the worker for a script or another program: its process, from its private folder to its outputs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from pipelite.errors import CommandError
+from pipelite.execute import StepContext, current_run, log_file_of, shared_variables
+from pipelite.fingerprint import is_own_path
+from pipelite.store import SourceFolder, take_snapshot
+
+#: Inputs that are the same for all calls of one step. No argument of a call has such a name.
+SOURCE, COMMAND, STDOUT = "source directory", "command line", "standard output"
+#: Where a command puts files that are kept with its run, seen from the folder that it runs in.
+KEPT = "outputs"
+
+#: How much of what a failed command printed is looked through for its traceback, and shown where there is none.
+_TAIL_BYTES = 64 * 1024
+_TAIL_LINES = 20
+
+_TRACEBACK = "Traceback (most recent call last):"
+_CHAINED = (
+    "During handling of the above exception, another exception occurred:",
+    "The above exception was the direct cause of the following exception:",
+)
+
+
+def run_script(**inputs: Any) -> Any:
+    """Run a Python script; gives the paths of its outputs."""
+    chosen = current_run()._interpreter
+    return _run(inputs, interpreter=(sys.executable if chosen is None else chosen.python,))
+
+
+def run_command(**inputs: Any) -> Any:
+    """Run a program; gives the paths of its outputs."""
+    return _run(inputs, interpreter=())
+
+
+def plain_text(value: Any) -> str | None:
+    """A plain value as a command is given it; None if it is no such value."""
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, date):
+        return value.isoformat()
+    return str(value) if isinstance(value, str | int | float) else None
+
+
+def _run(inputs: dict[str, Any], interpreter: tuple[str, ...]) -> Any:
+    here = current_run()
+    command, source, stdout = (inputs.pop(name) for name in (COMMAND, SOURCE, STDOUT))
+    work = Path(tempfile.mkdtemp(prefix="command-", dir=here.scratch))
+    folder = work / "run"
+    _copy_source(source, folder)
+    (folder / KEPT).mkdir(exist_ok=True)
+    outputs = {each["output"]: _output_path(work, each) for each in _iter_outputs([*command, stdout])}
+    arguments = [*_iter_texts(command, inputs, outputs)]
+    written_to = None if stdout is None else outputs[stdout["output"]]
+    log = _Log(here)
+    try:
+        code = _wait([*interpreter, *arguments], folder, here, written_to)
+    finally:
+        _keep_files(here, folder)
+    if code:
+        raise CommandError(_describe_failure(arguments[0], code, log.read(folder), is_script=bool(interpreter)))
+    for name, path in outputs.items():
+        _check_written(arguments[0], name, path, outputs)
+    return tuple(outputs.values()) or None
+
+
+def _wait(command: Sequence[str], folder: Path, here: StepContext, written_to: Path | None) -> int:
+    """Run a process to its end; gives its exit code, or the signal that ended it as a negative number."""
+    # What Python prints goes to a file here, where it would hold it back until the end.
+    variables = {**os.environ, "PYTHONUNBUFFERED": "1", **_library_variables(), **shared_variables(here)}
+    if here._interpreter is not None:
+        variables.update(here._interpreter.variables)
+        programs = os.path.dirname(here._interpreter.python)
+        variables["PATH"] = f"{programs}{os.pathsep}{variables.get('PATH', '')}"
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    printed = None if written_to is None else open(written_to, "wb")  # noqa: SIM115 - closed below
+    try:
+        process = subprocess.Popen(command, cwd=folder, env=variables, stdin=subprocess.DEVNULL, stdout=printed)
+    except FileNotFoundError:
+        raise CommandError(
+            f"there is no program {command[0]!r}: it is neither on the PATH nor, where it is given with a folder, there"
+        ) from None
+    except (OSError, ValueError) as exc:
+        raise CommandError(f"{command[0]!r} cannot be started: {exc}") from exc
+    finally:
+        if printed is not None:
+            printed.close()
+    return process.wait()
+
+
+def _library_variables() -> dict[str, str]:
+    """What a script needs to import this library where it is not installed, but lies in a folder of its own."""
+    root = str(Path(__file__).resolve().parents[2])
+    known = os.environ.get("PYTHONPATH", "")
+    if not is_own_path(__file__) or root in known.split(os.pathsep):
+        return {}
+    return {"PYTHONPATH": os.pathsep.join(filter(None, (known, root)))}
+
+
+def _copy_source(source: SourceFolder | Path | None, folder: Path) -> None:
+    """A copy that the command may change as it likes."""
+    folder.mkdir()
+    if source is None:
+        return
+    if isinstance(source, SourceFolder):
+        # Outside of a run nothing is kept.
+        taken = take_snapshot(source).files or {}
+        root, names = Path(source.path), list(taken)
+    else:
+        root = source
+        names = [os.path.relpath(os.path.join(top, name), root) for top, _, files in os.walk(root) for name in files]
+    for parent in sorted({os.path.dirname(name) for name in names} - {""}):
+        os.makedirs(folder / parent, exist_ok=True)
+    for name in names:
+        target = folder / name
+        shutil.copyfile(root / name, target)
+        if os.stat(root / name).st_mode & 0o100:
+            target.chmod(0o755)
+
+
+def _iter_outputs(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, list):
+        for each in value:
+            yield from _iter_outputs(each)
+    elif isinstance(value, dict) and "output" in value:
+        yield value
+
+
+def _output_path(work: Path, output: Mapping[str, Any]) -> Path:
+    # Each in a folder of its own: two may have the same file name.
+    path: Path = work / "written" / output["output"] / output["file_name"]
+    (path if output["is_folder"] else path.parent).mkdir(parents=True)
+    return path
+
+
+def _iter_texts(value: Any, inputs: Mapping[str, Any], outputs: Mapping[str, Path], what: str = "") -> Iterator[str]:
+    """The texts that an argument stands for."""
+    if isinstance(value, dict) and "output" in value:
+        yield str(outputs[value["output"]])
+    elif isinstance(value, dict) and "input" in value:
+        yield from _iter_texts(inputs[value["input"]], {}, {}, f"input {value['input']!r}")
+    elif isinstance(value, list | tuple):
+        for place, each in enumerate(value):
+            yield from _iter_texts(each, inputs, outputs, f"{what}[{place}]" if what else f"argument {place}")
+    elif isinstance(value, Path):
+        if not value.exists():
+            raise CommandError(f"{what} is the path {str(value)!r}, and nothing is there (seen from {os.getcwd()})")
+        yield str(value.absolute())
+    else:
+        text = plain_text(value)
+        if text is None:
+            raise CommandError(
+                f"{what} is a value of type {type(value).__qualname__!r}; a command takes texts, numbers and paths: have "
+                "the step that makes it write a file and return its Path"
+            )
+        yield text
+
+
+def _keep_files(here: StepContext, folder: Path) -> None:
+    """Keep what the command left in the folder for that with its run, also if it failed."""
+    for top, _, names in os.walk(folder / KEPT):
+        for name in sorted(names):
+            path = Path(top, name)
+            if path.is_file():
+                here.upload_file(path.relative_to(folder).as_posix(), path)
+
+
+def _check_written(command: str, name: str, path: Path, outputs: Mapping[str, Path]) -> None:
+    if path.is_dir() and any(path.iterdir()):
+        return
+    if path.is_file():
+        return
+    others = [other for other in outputs if other != name and outputs[other].exists()]
+    wrote = f"; it wrote {', '.join(map(repr, others))}" if others else ""
+    raise CommandError(
+        f"{command} ended without an error, but wrote nothing to its output {name!r}{wrote}: what it is given for "
+        f"Output({name!r}) is the path of a file or folder that it has to write"
+    )
+
+
+class _Log:
+    """What a command prints, as far as it is kept."""
+
+    def __init__(self, here: StepContext) -> None:
+        self._path = log_file_of(here)
+        self._start = self._path.stat().st_size if self._path is not None else 0
+
+    def read(self, folder: Path) -> str:
+        """The last of it, with files of the command named as it names them itself."""
+        if self._path is None:
+            return ""
+        with self._path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(self._start, size - _TAIL_BYTES))
+            text = file.read().decode("utf-8", "replace")
+        for place in {str(folder), os.path.realpath(folder)}:
+            text = text.replace(f"{place}{os.sep}", "")
+        return text
+
+
+def _describe_failure(command: str, code: int, printed: str, *, is_script: bool) -> str:
+    if code < 0:
+        try:
+            how = f"was ended by {signal.Signals(-code).name}"
+        except ValueError:
+            how = f"was ended by signal {-code}"
+    else:
+        how = f"exited with code {code}"
+    found = _find_traceback(printed) if is_script else ""
+    if found:
+        return f"{found}\n\n{command} {how}"
+    lines = printed.strip().splitlines()[-_TAIL_LINES:]
+    return f"{command} {how}; it printed last:\n" + "\n".join(lines) if lines else f"{command} {how}"
+
+
+def _find_traceback(printed: str) -> str:
+    """The last traceback, with those of the errors that led to it; empty if there is none."""
+    start = printed.rfind(_TRACEBACK)
+    while start > 0 and printed[:start].rstrip().endswith(_CHAINED):
+        earlier = printed.rfind(_TRACEBACK, 0, start)
+        if earlier < 0:
+            break
+        start = earlier
+    return printed[start:].strip() if start >= 0 else ""
