@@ -9,6 +9,7 @@ from __future__ import annotations
 import click
 
 import pipelite
+from pipelite.cli.datastores import datastores
 from pipelite.cli.doctor import doctor
 from pipelite.cli.graph import graph
 from pipelite.cli.main import PipeliteGroup
@@ -27,6 +28,7 @@ def main() -> None:
 main.add_command(run)
 main.add_command(graph)
 main.add_command(runs)
+main.add_command(datastores)
 main.add_command(doctor)
 
 __all__ = ["main"]

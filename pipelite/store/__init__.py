@@ -49,11 +49,14 @@ from pipelite.store.serializers import register_serializer
 from pipelite.store.settings import get_settings, put_setting, remove_setting
 from pipelite.store.sizes import size_text
 from pipelite.store.takeover import EarlierStepRun, check_resumable, get_earlier_step_runs, take_over
-from pipelite.store.workspace import Store, find_workspace
+from pipelite.store.workspace import AREAS, CACHE, LOCAL_DATA, Store, find_workspace, hold_store
 from pipelite.store.writer import RunWriter, create_run
 
 __all__ = [
+    "AREAS",
     "ARTIFACT_COLUMNS",
+    "CACHE",
+    "LOCAL_DATA",
     "LOG_CAP_BYTES",
     "METRIC_COLUMNS",
     "NONE_REFUSED",
@@ -103,6 +106,7 @@ __all__ = [
     "get_step_run_by_id",
     "get_step_runs",
     "get_version",
+    "hold_store",
     "is_alive",
     "is_cancel_requested",
     "is_locked",

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 
@@ -29,6 +29,11 @@ VARIABLE = "PIPELITE_WORKSPACE"
 #: owners: a lock for each living owner of runs; slots: a lock for each slot of the machine; tmp: files on their way to
 #: their name, on the same file system.
 AREAS = ("artifacts", "logs", "spool", "owners", "slots", "tmp")
+
+#: Copies of objects of other stores, by digest; made on first use.
+CACHE = "cache"
+#: What the datastore `local` holds, unless it is registered otherwise; made on first use.
+LOCAL_DATA = "data"
 
 
 def find_workspace(path: str | os.PathLike[str] | None = None) -> Path:
@@ -138,6 +143,36 @@ class Store:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+_held: dict[Path, tuple[Store, int]] = {}
+_holding = threading.Lock()
+
+
+def hold_store(
+    path: str | os.PathLike[str] | None = None, *, create: bool = True, on_open: Callable[[Store], object] | None = None
+) -> Store:
+    """The workspace folder, held open once a process; `on_open` is called with a store that was not held yet."""
+    folder = find_workspace(path).resolve()
+    with _holding:
+        found = _held.get(folder)
+        if found is not None and found[1] == _inode(folder):
+            return found[0]
+        # The folder was removed, and perhaps made anew, under this process.
+        if found is not None:
+            found[0].close()
+        store = Store.open(folder, create=create)
+        if on_open is not None:
+            on_open(store)
+        _held[folder] = store, _inode(folder)
+        return store
+
+
+def _inode(folder: Path) -> int:
+    try:
+        return (folder / DATABASE).stat().st_ino
+    except FileNotFoundError:
+        return 0
 
 
 def _refuse_network(folder: Path) -> None:
