@@ -15,6 +15,7 @@ from pipelite.api.runs import Run, advise
 from pipelite.define import describe_place
 from pipelite.errors import StepFailed
 from pipelite.execute import Coordinator, Progress, Targets, collect_sources, load_exception
+from pipelite.fingerprint.tracked import TrackedData
 from pipelite.records import RunRecord, Status
 from pipelite.store import RunWriter, create_run, dumps_value, find_known, take_over
 
@@ -178,6 +179,9 @@ def _launch(
             if display is not None:
                 ended = run.record
                 display.stop(status or Status.FAILED, ended.duration_s or 0.0, ended.error)
+        if status is Status.COMPLETED:
+            for output, name in options.register_outputs.items():
+                run.output(output).register(name)
         _call_hooks(pipeline, run, status)
 
     if display is not None:
@@ -221,7 +225,7 @@ def _encode_parameters(values: Mapping[str, Any]) -> tuple[dict[str, Any], bytes
             shown[name] = value
         else:
             plain = False
-            shown[name] = str(value) if isinstance(value, os.PathLike | date) else _short_repr(value)
+            shown[name] = str(value) if isinstance(value, os.PathLike | date | TrackedData) else _short_repr(value)
     if plain:
         return shown, None
     try:

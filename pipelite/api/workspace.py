@@ -15,7 +15,7 @@ from pipelite.store import Store, clear_dead_owners, find_dead_runs, get_run, ho
 if TYPE_CHECKING:
     from pipelite.api.compute import ComputeTargets
     from pipelite.api.runs import Run
-    from pipelite.data import Datastores
+    from pipelite.data import Datasets, Datastores
 
 
 def open_store(path: str | os.PathLike[str] | None = None, *, create: bool = True) -> Store:
@@ -111,6 +111,13 @@ class Workspace:
         from pipelite.api.compute import ComputeTargets
 
         return ComputeTargets(self._store)
+
+    @property
+    def datasets(self) -> Datasets:
+        """The registered datasets by name, each its latest version; with `records`, `uses` and `made_from`."""
+        from pipelite.data import Datasets
+
+        return Datasets(self._store)
 
     @property
     def datastores(self) -> Datastores:

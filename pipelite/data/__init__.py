@@ -5,7 +5,27 @@ Comes in: names, paths, URLs. Goes out: data with an identity by content, wherev
 
 from __future__ import annotations
 
+from pipelite.data.dataset import READ_PREFIX, Dataset
 from pipelite.data.datastores import Datastore, DatastorePath, Datastores
+from pipelite.data.definition import Definition, Source
 from pipelite.data.locations import Entry
+from pipelite.data.parameters import register_parameter_type
+from pipelite.data.registry import DatasetRecord, Datasets, Use, identify_read, parse_label
 
-__all__ = ["Datastore", "DatastorePath", "Datastores", "Entry"]
+register_parameter_type()
+
+__all__ = [
+    "READ_PREFIX",
+    "Dataset",
+    "DatasetRecord",
+    "Datasets",
+    "Datastore",
+    "DatastorePath",
+    "Datastores",
+    "Definition",
+    "Entry",
+    "Source",
+    "Use",
+    "identify_read",
+    "parse_label",
+]

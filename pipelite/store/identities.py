@@ -42,7 +42,7 @@ class StoredFileCache:
         """Return size, time, inode and digest of those of many files that are known, by path."""
         texts = {_as_text(path): path for path in paths}
         rows = self._database.read(
-            "SELECT path, size_bytes, mtime_ns, inode, digest FROM json_each(?) AS wanted "
+            "SELECT file_digests.path, size_bytes, mtime_ns, inode, digest FROM json_each(?) AS wanted "
             "CROSS JOIN file_digests ON file_digests.path = wanted.value",
             (json.dumps(list(texts)),),
         )

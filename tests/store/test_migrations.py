@@ -122,7 +122,7 @@ def test_the_database_is_copied_before_it_is_changed(old):
     Store.open(old, schema=second_schema()).close()
 
     with closing(sqlite3.connect(old / f"pipelite.db.before-{NEXT}")) as copy:
-        assert copy.execute("PRAGMA user_version").fetchone()[0] == 1
+        assert copy.execute("PRAGMA user_version").fetchone()[0] == CURRENT.version
         assert copy.execute("SELECT value FROM settings").fetchall() == [('"blue"',)]
     assert not (old / f"pipelite.db.before-{NEXT}.partial").exists()
 

@@ -1,0 +1,77 @@
+"""What a dataset is made of: where its files are, how they are read, what is done with the rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+#: Formats whose files have rows and columns.
+TABULAR = ("delimited", "parquet", "json_lines", "sql", "frame")
+
+
+@attrs.frozen(kw_only=True)
+class Source:
+    """Where files are: one path or pattern."""
+
+    #: Name of a datastore; None for a path of this machine, a URL, or an artifact of the workspace.
+    datastore: str | None = None
+    #: Path or pattern: on the datastore, else absolute, else a URL.
+    path: str
+    #: Fields of the reference of an artifact, as JSON gives them; then `path` is its name.
+    artifact: Mapping[str, Any] | None = None
+
+    def __str__(self) -> str:
+        return f"{self.datastore}/{self.path}" if self.datastore else self.path
+
+
+@attrs.frozen(kw_only=True)
+class Definition:
+    """Everything that a dataset is, but for its data."""
+
+    #: One of TABULAR, or "files".
+    format: str
+    sources: tuple[Source, ...]
+    #: How the files are read: separator, encoding, types, partition_format, query and the like.
+    options: Mapping[str, Any] = attrs.field(factory=dict)
+    #: What is done with the rows, in order: ["keep", names], ["filter", text, values], ["take", n],
+    #: ["split", fraction, seed, part].
+    operations: tuple[tuple[Any, ...], ...] = ()
+
+    def to_json(self) -> str:
+        """The same as text, the same for equal ones."""
+        sources = [
+            {key: value for key, value in attrs.asdict(source).items() if value is not None} for source in self.sources
+        ]
+        return json.dumps(
+            {
+                "format": self.format,
+                "sources": sources,
+                "options": dict(self.options),
+                "operations": [list(each) for each in self.operations],
+            },
+            sort_keys=True,
+            ensure_ascii=False,
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Definition:
+        """Read what `to_json` wrote."""
+        fields = json.loads(text)
+        return cls(
+            format=fields["format"],
+            sources=tuple(Source(**source) for source in fields["sources"]),
+            options=fields["options"],
+            operations=tuple(tuple(each) for each in fields["operations"]),
+        )
+
+    @property
+    def reading(self) -> str:
+        """What of it counts besides the files: how they are read and what is done with the rows."""
+        counted = {"format": self.format, "options": dict(self.options), "operations": self.operations}
+        return json.dumps(counted, sort_keys=True)
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.sources))
