@@ -9,6 +9,7 @@ from __future__ import annotations
 import click
 
 import pipelite
+from pipelite.cli.datasets import datasets
 from pipelite.cli.datastores import datastores
 from pipelite.cli.doctor import doctor
 from pipelite.cli.graph import graph
@@ -28,6 +29,7 @@ def main() -> None:
 main.add_command(run)
 main.add_command(graph)
 main.add_command(runs)
+main.add_command(datasets)
 main.add_command(datastores)
 main.add_command(doctor)
 
