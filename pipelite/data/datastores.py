@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import json
 import os
 import posixpath
@@ -25,9 +24,9 @@ from pipelite.data.credentials import (
     load_credentials,
     merge,
 )
-from pipelite.data.locations import EXTRAS, TEMPORARY, Entry, Garbled, LocalFolder, Location, RemoteFolder
+from pipelite.data.locations import EXTRAS, TEMPORARY, Entry, Garbled, LocalFolder, Location, RemoteFolder, md5_of_file
 from pipelite.data.paths import checked, compile_pattern, has_wildcard, is_recursive, split_pattern
-from pipelite.data.retries import is_passing, retrying
+from pipelite.data.retries import is_passing, is_refusal, retrying
 from pipelite.errors import DatastoreError, PipeliteError, UnknownNameError
 from pipelite.store import LOCAL_DATA, Store, now_text, size_text
 
@@ -36,7 +35,6 @@ T = TypeVar("T")
 #: The datastore that is always there.
 LOCAL = "local"
 _NAME = re.compile(r"[A-Za-z_][\w-]{0,63}\Z")
-_READ_BYTES = 1 << 20
 
 
 @attrs.frozen(kw_only=True)
@@ -247,18 +245,12 @@ class Datastore:
     def _fetch(self, entry: Entry, target: str) -> None:
         os.makedirs(os.path.dirname(target), exist_ok=True)
         partial = os.path.join(os.path.dirname(target), f"{TEMPORARY}{os.urandom(6).hex()}")
-        hasher = hashlib.md5(usedforsecurity=False) if entry.md5 is not None else None
-        size = 0
         try:
-            with self.location.open(entry.path) as reading, open(partial, "xb") as writing:
-                while chunk := reading.read(_READ_BYTES):
-                    writing.write(chunk)
-                    size += len(chunk)
-                    if hasher is not None:
-                        hasher.update(chunk)
+            self.location.get(entry.path, partial)
+            size = os.path.getsize(partial)
             # HTTP servers may not say how large a file is.
             is_whole = size == entry.size_bytes or (self.protocol in ("http", "https") and not entry.size_bytes)
-            if not is_whole or (hasher is not None and hasher.hexdigest() != entry.md5):
+            if not is_whole or (entry.md5 is not None and md5_of_file(partial) != entry.md5):
                 raise Garbled(
                     f"{entry.path!r} was cut off or changed while it was read: {size} of {entry.size_bytes} bytes"
                 )
@@ -291,19 +283,11 @@ class Datastore:
             raise error from (None if self._secrets else exc)
 
     def _explain(self, exc: Exception, what: str) -> str:
-        said = hide(f"{type(exc).__name__}: {exc}".strip().rstrip(":"), self._secrets)
+        said = " ".join(hide(f"{type(exc).__name__}: {exc}".rstrip(": "), self._secrets).split())
         where = f"datastore {self.name!r} ({self.url})"
         if is_passing(exc):
             return f"{where} cannot be reached to {what}, also after several tries ({said}); try again when it is there"
-        names = {type(each).__name__ for each in (exc, exc.__cause__, exc.__context__) if each is not None}
-        is_refusal = isinstance(exc, PermissionError) or names & {
-            "AuthenticationException",
-            "ClientAuthenticationError",
-            "NoCredentialsError",
-            "PermissionError",
-            "HttpError",
-        }
-        if is_refusal:
+        if is_refusal(exc):
             known = ", ".join(f"{option} from {place}" for option, place in self.credentials.items()) or "none"
             return f"{where} refuses to {what} ({said}); check its credentials ({known}) and what they may do"
         return f"{where} failed to {what} ({said})"

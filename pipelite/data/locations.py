@@ -1,4 +1,4 @@
-"""What a datastore's folder can do: list, open, put, get, remove. One kind for local folders, one for all of fsspec.
+"""What a datastore's folder can do: list, get, put, remove. One kind for local folders, one for all of fsspec.
 
 Every write is atomic: under a temporary name that is then renamed, or by a store whose objects appear when they are
 complete.
@@ -11,21 +11,21 @@ import hashlib
 import os
 import shutil
 import stat
+import tempfile
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 import attrs
 
 from pipelite._optional import require
+from pipelite.data.credentials import merge
 from pipelite.data.paths import inside
 from pipelite.fingerprint import digest_file
 
 #: Names on their way to their own begin with this; listings leave them out.
 TEMPORARY = ".pipelite-part-"
-
-CHUNK_BYTES = 1 << 20
 
 #: Extra that installs what a protocol needs.
 EXTRAS = {
@@ -45,6 +45,9 @@ EXTRAS = {
 
 #: Their objects appear when they are complete, or not at all.
 _ATOMIC = frozenset({"s3", "s3a", "abfs", "abfss", "az", "gcs", "gs", "memory"})
+#: There is one place that tries again (retries.py); what libraries try besides would multiply the time until an error.
+_NO_RETRIES = {"config_kwargs": {"retries": {"max_attempts": 0}}}
+_OPTIONS: dict[str, dict[str, Any]] = {"s3": _NO_RETRIES, "s3a": _NO_RETRIES}
 #: A time with a resolution of a second says nothing of a change within the same second.
 _SETTLED_S = 2.0
 
@@ -73,8 +76,8 @@ class Location(Protocol):
     def find(self, path: str) -> Entry | None:
         """One file; None if there is none."""
 
-    def open(self, path: str) -> BinaryIO:
-        """Open a file for reading."""
+    def get(self, path: str, target: str) -> None:
+        """Copy a file to a local path, which is not there yet."""
 
     def put(self, source: str, path: str, *, verify: bool) -> None:
         """Put a local file in place, complete or not at all; `verify` compares what arrived with what was sent."""
@@ -131,8 +134,8 @@ class LocalFolder:
             return None
         return _local_entry(path, status) if stat.S_ISREG(status.st_mode) else None
 
-    def open(self, path: str) -> BinaryIO:
-        return open(self.place(path), "rb")
+    def get(self, path: str, target: str) -> None:
+        shutil.copyfile(self.place(path), target)
 
     def put(self, source: str, path: str, *, verify: bool) -> None:
         copy_atomically(source, self.place(path), verify=verify)
@@ -165,8 +168,10 @@ class RemoteFolder:
             kind = fsspec.get_filesystem_class(self.protocol)
             from_url = kind._get_kwargs_from_urls(self._url)
             # Kept by fsspec it would be shared with whoever asks with the same credentials, and outlive a reconnection.
-            options = {"skip_instance_cache": True, "use_listings_cache": False}
-            self._opened = kind(**{**options, **from_url, **self._options()})
+            given = merge(_OPTIONS.get(self.protocol, {}), {**from_url, **self._options()})
+            self._opened = kind(skip_instance_cache=True, **given)
+            if self.protocol in ("s3", "s3a"):
+                self._opened.retries = 1
             self._root = kind._strip_protocol(self._url).rstrip("/")
         return self._opened
 
@@ -213,9 +218,8 @@ class RemoteFolder:
             return None
         return self._entry(path, details) if details.get("type") == "file" else None
 
-    def open(self, path: str) -> BinaryIO:
-        opened: BinaryIO = self.files.open(self._full(path), "rb")
-        return opened
+    def get(self, path: str, target: str) -> None:
+        self.files.get_file(self._full(path), target)
 
     def put(self, source: str, path: str, *, verify: bool) -> None:
         files, full = self.files, self._full(path)
@@ -249,11 +253,10 @@ class RemoteFolder:
             raise Garbled(f"{path!r} did not arrive as it was sent")
 
     def _md5_of(self, path: str) -> str:
-        hasher = hashlib.md5(usedforsecurity=False)
-        with self.open(path) as file:
-            while chunk := file.read(CHUNK_BYTES):
-                hasher.update(chunk)
-        return hasher.hexdigest()
+        with tempfile.TemporaryDirectory(prefix="pipelite-") as folder:
+            copy = os.path.join(folder, "copy")
+            self.get(path, copy)
+            return md5_of_file(copy)
 
     def remove(self, path: str) -> None:
         with contextlib.suppress(FileNotFoundError):

@@ -53,23 +53,35 @@ _PASSING_NAMES = frozenset(
         "ServiceResponseTimeoutError",
     }
 )
-_LASTING_NAMES = frozenset({"AuthenticationException", "BadHostKeyException", "ClientAuthenticationError"})
+_REFUSING_NAMES = frozenset(
+    {"AuthenticationException", "ClientAuthenticationError", "NoCredentialsError", "PartialCredentialsError"}
+)
+_LASTING_NAMES = _REFUSING_NAMES | {"BadHostKeyException"}
+_REFUSING_STATUS = frozenset({401, 403})
 _PASSING_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 
 
 def is_passing(error: BaseException) -> bool:
     """Whether trying again may help: the network, a time-out, a server that is busy."""
     for each in _chain(error):
-        if isinstance(each, _LASTING) or type(each).__name__ in _LASTING_NAMES:
+        if isinstance(each, _LASTING) or _is_named(each, _LASTING_NAMES):
             return False
         status = _status_of(each)
         if status is not None:
             return status in _PASSING_STATUS
-        if isinstance(each, _PASSING) or any(kind.__name__ in _PASSING_NAMES for kind in type(each).__mro__):
+        if isinstance(each, _PASSING) or _is_named(each, _PASSING_NAMES):
             return True
         if isinstance(each, OSError) and each.errno in _PASSING_ERRNOS:
             return True
     return False
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether a store does not let one in, or not do what was asked."""
+    return any(
+        isinstance(each, PermissionError) or _is_named(each, _REFUSING_NAMES) or _status_of(each) in _REFUSING_STATUS
+        for each in _chain(error)
+    )
 
 
 def retrying(
@@ -98,6 +110,10 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     while seen is not None:
         yield seen
         seen = seen.__cause__ or seen.__context__
+
+
+def _is_named(error: BaseException, names: frozenset[str]) -> bool:
+    return any(kind.__name__ in names for kind in type(error).__mro__)
 
 
 def _status_of(error: BaseException) -> int | None:
