@@ -13,7 +13,7 @@ from pipelite.api.compute import known_targets
 from pipelite.api.git import find_git_commit
 from pipelite.api.runs import Run, advise
 from pipelite.define import describe_place
-from pipelite.errors import StepFailed
+from pipelite.errors import PipeliteError, StepFailed
 from pipelite.execute import Coordinator, Progress, Targets, collect_sources, load_exception
 from pipelite.fingerprint.tracked import TrackedData
 from pipelite.records import RunRecord, Status
@@ -180,14 +180,23 @@ def _launch(
                 ended = run.record
                 display.stop(status or Status.FAILED, ended.duration_s or 0.0, ended.error)
         if status is Status.COMPLETED:
-            for output, name in options.register_outputs.items():
-                run.output(output).register(name)
+            _register_outputs(run, options.register_outputs)
         _call_hooks(pipeline, run, status)
 
     if display is not None:
         display.start()
     execution.start(body)
     return run
+
+
+def _register_outputs(run: Run, outputs: Mapping[str, str]) -> None:
+    for output, name in outputs.items():
+        try:
+            run.output(output).register(name)
+        except PipeliteError as exc:
+            raise type(exc)(
+                f"run {run.id} completed, but its output {output!r} did not become the dataset {name!r}: {exc}"
+            ) from exc
 
 
 def _make_display(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
+import weakref
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,18 +20,24 @@ if TYPE_CHECKING:
     from pipelite.data import Datasets, Datastores
 
 
+#: Stores of this process whose dead runs were marked.
+_cleaned: weakref.WeakSet[Store] = weakref.WeakSet()
+_lock = threading.Lock()
+
+
 def open_store(path: str | os.PathLike[str] | None = None, *, create: bool = True) -> Store:
     """The workspace folder, held open once a process.
 
     The first opening marks the runs whose process is gone as interrupted.
     """
-
-    def clean_up(store: Store) -> None:
-        # A disk that is full must not keep anybody from looking; they are closed when there is space.
-        with contextlib.suppress(StorageError):
-            close_dead_runs(store)
-
-    return hold_store(path, create=create, on_open=clean_up)
+    store = hold_store(path, create=create)
+    with _lock:
+        if store not in _cleaned:
+            _cleaned.add(store)
+            # A disk that is full must not keep anybody from looking; they are closed when there is space.
+            with contextlib.suppress(StorageError):
+                close_dead_runs(store)
+    return store
 
 
 def close_dead_runs(store: Store) -> list[str]:

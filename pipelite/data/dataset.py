@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Union
 import attrs
 
 from pipelite.data.datastores import DatastorePath
-from pipelite.data.definition import TABULAR, Definition, Source
+from pipelite.data.definition import TABULAR, Definition, Source, encode_value
 from pipelite.data.finding import Finder, FoundFile, query_result, total_size
 from pipelite.data.locations import copy_atomically
 from pipelite.data.paths import checked
@@ -227,9 +227,15 @@ class Dataset(TrackedData):
     def filter(self, condition: str, **values: Any) -> Dataset:
         """The rows for which a condition holds, written as for `pandas.DataFrame.query`.
 
-        Values from outside are given by name and written with ``@``: ``data.filter("hour >= @first", first=6)``.
+        Values from outside are given by name and written with ``@``: ``data.filter("hour >= @first", first=6)``. They are
+        numbers, texts, true or false, dates, None, and lists of these.
+
+        Raises
+        ------
+        DatasetError
+            If a value is of another type.
         """
-        return self._with("filter", condition, values)
+        return self._with("filter", condition, {name: encode_value(value) for name, value in values.items()})
 
     def take(self, count: int) -> Dataset:
         """The first rows, at most so many; the rest is not read."""
@@ -263,7 +269,7 @@ class Dataset(TrackedData):
     def _with(self, *operation: Any) -> Dataset:
         if not self.is_tabular:
             raise DatasetError(
-                f"{self._label} is files without rows; make it by Dataset.from_delimited_files or its like"
+                f"dataset {self._label} is files without rows; make it by Dataset.from_delimited_files or its like"
             )
         made = Dataset(
             attrs.evolve(self._definition, operations=(*self._definition.operations, operation)),
@@ -301,7 +307,7 @@ class Dataset(TrackedData):
             except MixedTypes as exc:
                 if not set(exc.columns) - set(as_text):
                     raise DatasetError(
-                        f"{self._label}: the columns {exc} have different types in different files; give types=..."
+                        f"dataset {self._label}: the columns {exc} have different types in different files; give types=..."
                     ) from None
                 as_text += exc.columns
 
@@ -314,7 +320,7 @@ class Dataset(TrackedData):
 
     def _iter_tables(self, as_text: Sequence[str]) -> Iterator[Any]:
         if not self.is_tabular:
-            raise DatasetError(f"{self._label} is files without rows; use .as_path() or .download(folder)")
+            raise DatasetError(f"dataset {self._label} is files without rows; use .as_path() or .download(folder)")
         definition, files = self._definition, self._pin()
         if definition.format == "sql":
             options = definition.options
@@ -360,7 +366,7 @@ class Dataset(TrackedData):
     def _refuse_operations(self, method: str) -> None:
         if self._definition.operations or self._definition.format == "sql":
             raise DatasetError(
-                f"{self._label}: {method} gives files as they are, and of this one rows or columns were chosen; "
+                f"dataset {self._label}: {method} gives files as they are, and of this one rows or columns were chosen; "
                 "use .to_pandas() or .to_arrow()"
             )
 
@@ -435,7 +441,7 @@ class Dataset(TrackedData):
             for each in self._found:
                 if not each.is_unchanged():
                     raise DatasetError(
-                        f"{self._label}: the file {each.place!r} was changed after the run had looked at it; run it again",
+                        f"dataset {self._label}: the file {each.place!r} was changed after the run had looked at it; run it again",
                         dataset=self._label,
                     )
             return self._found

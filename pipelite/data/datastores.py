@@ -288,6 +288,8 @@ class Datastore:
         if is_passing(exc):
             return f"{where} cannot be reached to {what}, also after several tries ({said}); try again when it is there"
         if is_refusal(exc):
+            if self.is_local:
+                return f"{where} refuses to {what} ({said}); check the permissions of the folder"
             known = ", ".join(f"{option} from {place}" for option, place in self.credentials.items()) or "none"
             return f"{where} refuses to {what} ({said}); check its credentials ({known}) and what they may do"
         return f"{where} failed to {what} ({said})"

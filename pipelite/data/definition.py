@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import date, datetime
 from typing import Any
 
 import attrs
+
+from pipelite.errors import DatasetError
 
 #: Formats whose files have rows and columns.
 TABULAR = ("delimited", "parquet", "json_lines", "sql", "frame")
@@ -75,3 +78,35 @@ class Definition:
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.sources))
+
+
+def encode_value(value: Any) -> Any:
+    """A value of a filter as JSON has it; `decode_value` gives it back.
+
+    Raises
+    ------
+    DatasetError
+        If it is of a type that is not provided for.
+    """
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        value = value.item()
+    if isinstance(value, list | tuple | set | frozenset):
+        parts = [encode_value(part) for part in value]
+        return sorted(parts, key=repr) if isinstance(value, set | frozenset) else parts
+    if isinstance(value, date):
+        return {"datetime" if isinstance(value, datetime) else "date": value.isoformat()}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise DatasetError(
+        f"a filter does not take a value of type {type(value).__qualname__!r}; give numbers, texts, dates or lists of these"
+    )
+
+
+def decode_value(value: Any) -> Any:
+    """What `encode_value` was given."""
+    if isinstance(value, list):
+        return [decode_value(part) for part in value]
+    if isinstance(value, dict):
+        ((kind, text),) = value.items()
+        return datetime.fromisoformat(text) if kind == "datetime" else date.fromisoformat(text)
+    return value

@@ -196,7 +196,9 @@ class Finder:
 
     def _fetch(self, datastore: Datastore, entry: Entry, name: str) -> FoundFile:
         """The local copy of an object; its bytes are read from the store unless its validator is known."""
-        url = f"{datastore.url.rstrip('/')}/{entry.path}"
+        # The same URL may mean another server, by an option.
+        options = json.dumps(dict(datastore.options), sort_keys=True) if datastore.options else ""
+        url = f"{datastore.url.rstrip('/')}/{entry.path}{options}"
         if entry.validator is not None:
             rows = self._store.database.read("SELECT validator, digest FROM fetched WHERE url = ?", (url,))
             if rows and rows[0]["validator"] == entry.validator:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from pipelite._optional import require
-from pipelite.data.definition import Definition
+from pipelite.data.definition import Definition, decode_value
 from pipelite.data.finding import FoundFile
 from pipelite.errors import DatasetError
 
@@ -336,7 +336,7 @@ class _Keep(_Operation):
 class _Filter(_Operation):
     def __init__(self, condition: str, values: Mapping[str, Any], dataset: str) -> None:
         self._condition = condition
-        self._values = dict(values)
+        self._values = {name: decode_value(value) for name, value in values.items()}
         self._dataset = dataset
 
     def __call__(self, table: Table) -> Table:

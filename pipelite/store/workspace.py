@@ -6,7 +6,7 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
@@ -149,10 +149,8 @@ _held: dict[Path, tuple[Store, int]] = {}
 _holding = threading.Lock()
 
 
-def hold_store(
-    path: str | os.PathLike[str] | None = None, *, create: bool = True, on_open: Callable[[Store], object] | None = None
-) -> Store:
-    """The workspace folder, held open once a process; `on_open` is called with a store that was not held yet."""
+def hold_store(path: str | os.PathLike[str] | None = None, *, create: bool = True) -> Store:
+    """The workspace folder, held open once a process."""
     folder = find_workspace(path).resolve()
     with _holding:
         found = _held.get(folder)
@@ -162,8 +160,6 @@ def hold_store(
         if found is not None:
             found[0].close()
         store = Store.open(folder, create=create)
-        if on_open is not None:
-            on_open(store)
         _held[folder] = store, _inode(folder)
         return store
 

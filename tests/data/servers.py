@@ -58,9 +58,11 @@ def s3_command(port: int) -> list[str]:
 
 def azurite_command(port: int) -> list[str]:
     pytest.importorskip("adlfs", reason="adlfs is not installed")
-    found = shutil.which(os.environ.get("AZURITE", "azurite-blob"))
+    # Where .ci/run puts it.
+    own = Path(__file__).parents[2] / "build/azurite/node_modules/.bin"
+    found = shutil.which("azurite-blob", path=f"{os.environ.get('PATH', '')}:{own}")
     if found is None:
-        pytest.skip("Azurite is not installed (npm install -g azurite)")
+        pytest.skip("Azurite is not installed (npm install --prefix build/azurite azurite)")
     where = ["--blobHost", "127.0.0.1", "--blobPort", str(port)]
     return [found, *where, "--silent", "--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry"]
 

@@ -143,6 +143,16 @@ class TestRows:
         assert small.to_arrow().to_pydict() == {"n": [90, 92]}
         assert data.take(91).filter("n >= 90").to_arrow().to_pydict()["n"] == [90]
 
+    def test_values_of_a_condition_may_be_lists_and_dates(self, write):
+        write("days.csv", "day,n\n2026-01-01,1\n2026-01-02,2\n2026-01-03,3\n")
+        data = Dataset.from_delimited_files("days.csv", types={"day": "datetime"})
+
+        late = data.filter("day >= @first", first=datetime.fromisoformat("2026-01-02"))
+        assert late.to_arrow()["n"].to_pylist() == [2, 3]
+        assert pickle.loads(pickle.dumps(late)).filter("n in @chosen", chosen=[1, 3]).to_arrow()["n"].to_pylist() == [3]
+        with pytest.raises(DatasetError, match="does not take a value of type 'object'"):
+            data.filter("n == @what", what=object())
+
     def test_a_dataset_does_not_change(self, data):
         data.take(1)
 

@@ -283,6 +283,13 @@ class TestOutputsAndLineage:
         with pytest.raises(DatasetError, match="is no dataset; have the step return a DataFrame"):
             run.output("result").register("total")
 
+    def test_a_completed_run_whose_output_is_no_dataset_says_so(self, data):
+        with pytest.raises(
+            DatasetError, match=r"run .* completed, but its output 'result' did not become the dataset 'x'"
+        ):
+            sum_of.with_options(register_outputs={"result": "x"}).run(data=data)
+        assert Workspace().runs()[0].status == "completed"
+
     def test_to_register_an_output_that_there_is_not_is_refused_before_the_run(self, data):
         with pytest.raises(DefinitionError, match="is to register its output 'x', but returns frame, file"):
             clean.with_options(register_outputs={"x": "bikes"}).run(data=data)
