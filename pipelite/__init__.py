@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipelite.api import Artifact, Pipeline, Run, StepRun, Workspace, pipeline
+    from pipelite.data import Dataset
     from pipelite.define import Output, Step, first_of, step
     from pipelite.execute import current_run
 
@@ -15,6 +16,7 @@ __version__ = "0.1.0"
 #: that a script does not use.
 _HOMES = {
     "Artifact": "pipelite.api",
+    "Dataset": "pipelite.data",
     "Output": "pipelite.define",
     "Pipeline": "pipelite.api",
     "Run": "pipelite.api",
@@ -29,6 +31,7 @@ _HOMES = {
 
 __all__ = [
     "Artifact",
+    "Dataset",
     "Output",
     "Pipeline",
     "Run",

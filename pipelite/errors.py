@@ -103,6 +103,20 @@ class ComputeTargetError(PipeliteError):
     step: str | None = None
 
 
+class DatastoreError(PipeliteError):
+    """A datastore cannot be used as it was asked to: it refuses, is not there, or the path leads out of it."""
+
+    exit_code = 2
+    datastore: str | None = None
+
+
+class DatasetError(PipeliteError):
+    """The data of a dataset is not there or cannot be read."""
+
+    exit_code = 2
+    dataset: str | None = None
+
+
 class WorkspaceError(PipeliteError):
     """The workspace folder cannot be used."""
 
@@ -136,3 +150,7 @@ class NotFoundError(PipeliteError, LookupError):
     """No run, step, output or metric has that name."""
 
     exit_code = 2
+
+
+class UnknownNameError(NotFoundError, KeyError):
+    """No datastore or dataset has that name."""

@@ -20,8 +20,8 @@ ROOT = Path(__file__).parent.parent
 
 #: Costly to import, or not installed everywhere: nothing of it may come with `import pipelite`.
 HEAVY = (
-    "attr", "attrs", "blake3", "click", "croniter", "flask", "joblib", "numpy", "pandas", "psutil", "rich", "sklearn",
-    "sqlite3", "sqlite_utils",
+    "attr", "attrs", "blake3", "click", "croniter", "flask", "fsspec", "joblib", "numpy", "pandas", "psutil", "pyarrow",
+    "rich", "sklearn", "sqlite3", "sqlite_utils",
 )  # fmt: skip
 
 
@@ -76,7 +76,19 @@ def test_a_run_that_reuses_everything_imports_neither_sqlite_utils_nor_joblib_no
 def test_the_core_runs_without_any_extra(workspace: Path, tmp_path: Path):
     Path("flow.py").write_text(FLOW, encoding="utf-8")
     hidden = tmp_path / "hidden"
-    for name in ("flask", "numpy", "optuna", "pandas", "rich", "scipy", "skops", "sklearn", "waitress"):
+    for name in (
+        "flask",
+        "fsspec",
+        "numpy",
+        "optuna",
+        "pandas",
+        "pyarrow",
+        "rich",
+        "scipy",
+        "skops",
+        "sklearn",
+        "waitress",
+    ):
         (hidden / name).mkdir(parents=True)
         (hidden / name / "__init__.py").write_text(f"raise ModuleNotFoundError('not here', name={name!r})\n")
     environment = {**os.environ, "PYTHONPATH": str(hidden)}

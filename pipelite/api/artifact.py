@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelite.errors import ArtifactError
 from pipelite.records import ArtifactRef
 from pipelite.store import Store
 
+if TYPE_CHECKING:
+    from pipelite.data import Dataset
+
 
 class Artifact:
     """One immutable, content-addressed output: a value, a file or a folder."""
 
-    def __init__(self, store: Store, ref: ArtifactRef, name: str) -> None:
+    def __init__(self, store: Store, ref: ArtifactRef, name: str, *, made_by: tuple[str, str] | None = None) -> None:
         self._store = store
         self._ref = ref
         self._name = name
+        #: Run and step run.
+        self._made_by = made_by
 
     @property
     def name(self) -> str:
@@ -80,6 +86,20 @@ class Artifact:
         if show_progress:
             sys.stderr.write(f"{self._name}: {copy}\n")
         return copy
+
+    def register(self, name: str, description: str | None = None, tags: Mapping[str, str] | None = None) -> Dataset:
+        """Keep it as a dataset, the next version of that name: a DataFrame, a file or a folder.
+
+        Raises
+        ------
+        DatasetError
+            If it is of another kind.
+        """
+        from pipelite.data import Dataset, Datasets
+
+        made_by = None if self._made_by is None else (*self._made_by, self._name)
+        dataset = Dataset.from_output(self._ref, self._name)
+        return Datasets(self._store).register(dataset, name, description=description, tags=tags, made_by=made_by)
 
     def __repr__(self) -> str:
         return f"<artifact {self._name!r}: {self._ref.type_name or self._ref.kind}, {self.size_bytes} bytes>"

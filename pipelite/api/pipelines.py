@@ -51,6 +51,8 @@ class PipelineOptions:
     #: Called with the run in the submitting process after it completed, or failed.
     on_success: Callable[[Run], object] | None = None
     on_failure: Callable[[Run], object] | None = None
+    #: Names of outputs to the names under which they are registered as datasets when a run has completed.
+    register_outputs: Mapping[str, str] = attrs.field(factory=dict)
     #: When a step fails, go on with everything that does not need it.
     keep_going: bool = False
     #: Compute every step, and store the new results.
@@ -160,7 +162,14 @@ class Pipeline(Generic[P, R]):
                 "steps part of that one"
             )
         values = bind_parameters(self.specs, parameters, pipeline=self.name)
-        return values, self._coordinate(trace(self.func, values, name=self.name))
+        graph = trace(self.func, values, name=self.name)
+        unknown = [name for name in self.options.register_outputs if name not in graph.outputs]
+        if unknown:
+            raise DefinitionError(
+                f"pipeline {self.name!r} is to register its output {unknown[0]!r}, but returns "
+                f"{', '.join(graph.outputs) or 'nothing'}"
+            )
+        return values, self._coordinate(graph)
 
     def __get__(self, instance: object, owner: type | None = None) -> Pipeline[P, R]:
         if instance is None:
@@ -185,6 +194,7 @@ def pipeline(
     tags: Mapping[str, str] = ...,
     on_success: Callable[[Run], object] | None = ...,
     on_failure: Callable[[Run], object] | None = ...,
+    register_outputs: Mapping[str, str] = ...,
     keep_going: bool = ...,
     compute: str | Executor | None = ...,
 ) -> Callable[[Callable[P, R]], Pipeline[P, R]]: ...
@@ -203,6 +213,9 @@ def pipeline(func: Any = None, /, **options: Any) -> Any:
         Given to every run.
     on_success, on_failure : function of the run
         Called in the submitting process when a run has completed, or failed. An exception of theirs is a warning.
+    register_outputs : mapping of str to str
+        Outputs that become datasets when a run has completed: name of the output to name of the dataset. Each is a
+        DataFrame, or a file or folder that a step returned as a `Path`.
     keep_going : bool
         When a step fails, go on with everything that does not need it.
     compute : str or Executor
@@ -252,16 +265,16 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
+def _is_mapping_of_texts(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(part, str) for pair in value.items() for part in pair)
+
+
 _OPTION_CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "name": ("a text without /", lambda value: _is_text(value) and "/" not in value),
     "description": ("a text", lambda value: value is None or isinstance(value, str)),
     "experiment": ("a text", lambda value: value is None or _is_text(value)),
-    "tags": (
-        "a mapping of text to text",
-        lambda value: (
-            isinstance(value, Mapping) and all(isinstance(part, str) for pair in value.items() for part in pair)
-        ),
-    ),
+    "tags": ("a mapping of text to text", _is_mapping_of_texts),
+    "register_outputs": ("a mapping of outputs to names of datasets", _is_mapping_of_texts),
     "on_success": ("a function of the run", lambda value: value is None or callable(value)),
     "on_failure": ("a function of the run", lambda value: value is None or callable(value)),
     "compute": (

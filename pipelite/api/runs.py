@@ -142,7 +142,7 @@ class Run:
             raise NotFoundError(
                 f"output {name!r} of run {self._id} was not computed: step {step_run.name!r} is {step_run.status}"
             )
-        return Artifact(self._store, found, name)
+        return Artifact(self._store, found, name, made_by=(self._id, step_run.name))
 
     def wait(self, timeout: float | None = None) -> Run:
         """Wait for its end, whichever process runs it; gives the run, also a canceled or interrupted one.

@@ -15,9 +15,10 @@ from pipelite.api.compute import known_targets
 from pipelite.api.git import find_git_commit
 from pipelite.api.runs import Run, advise
 from pipelite.define import describe_place
-from pipelite.errors import StepFailed
+from pipelite.errors import PipeliteError, StepFailed
 from pipelite.execute import Coordinator, Progress, Targets, collect_sources, load_exception
 from pipelite.fingerprint import digest
+from pipelite.fingerprint.tracked import TrackedData
 from pipelite.records import RunRecord, Status
 from pipelite.store import (
     KEPT_SNAPSHOTS,
@@ -209,12 +210,24 @@ def _launch(
             if display is not None:
                 ended = run.record
                 display.stop(status or Status.FAILED, ended.duration_s or 0.0, ended.error)
+        if status is Status.COMPLETED:
+            _register_outputs(run, options.register_outputs)
         _call_hooks(pipeline, run, status)
 
     if display is not None:
         display.start()
     execution.start(body)
     return run
+
+
+def _register_outputs(run: Run, outputs: Mapping[str, str]) -> None:
+    for output, name in outputs.items():
+        try:
+            run.output(output).register(name)
+        except PipeliteError as exc:
+            raise type(exc)(
+                f"run {run.id} completed, but its output {output!r} did not become the dataset {name!r}: {exc}"
+            ) from exc
 
 
 def _make_display(
@@ -252,7 +265,7 @@ def _encode_parameters(values: Mapping[str, Any]) -> tuple[dict[str, Any], bytes
             shown[name] = value
         else:
             plain = False
-            shown[name] = str(value) if isinstance(value, os.PathLike | date) else _short_repr(value)
+            shown[name] = str(value) if isinstance(value, os.PathLike | date | TrackedData) else _short_repr(value)
     if plain:
         return shown, None
     try:

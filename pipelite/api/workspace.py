@@ -5,20 +5,24 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import weakref
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelite.errors import StorageError
 from pipelite.records import Status
-from pipelite.store import Store, clear_dead_owners, find_dead_runs, find_workspace, get_run, list_runs
+from pipelite.store import Store, clear_dead_owners, find_dead_runs, get_run, hold_store, list_runs
 
 if TYPE_CHECKING:
     from pipelite.api.compute import ComputeTargets
     from pipelite.api.environments import Environments
     from pipelite.api.runs import Run
+    from pipelite.data import Datasets, Datastores
 
-_stores: dict[Path, tuple[Store, int]] = {}
+
+#: Stores of this process whose dead runs were marked.
+_cleaned: weakref.WeakSet[Store] = weakref.WeakSet()
 _lock = threading.Lock()
 
 
@@ -27,20 +31,14 @@ def open_store(path: str | os.PathLike[str] | None = None, *, create: bool = Tru
 
     The first opening marks the runs whose process is gone as interrupted.
     """
-    folder = find_workspace(path).resolve()
+    store = hold_store(path, create=create)
     with _lock:
-        found = _stores.get(folder)
-        if found is not None and found[1] == _inode(folder):
-            return found[0]
-        # The folder was removed, and perhaps made anew, under this process.
-        if found is not None:
-            found[0].close()
-        store = Store.open(folder, create=create)
-        # A disk that is full must not keep anybody from looking; they are closed when there is space.
-        with contextlib.suppress(StorageError):
-            close_dead_runs(store)
-        _stores[folder] = store, _inode(folder)
-        return store
+        if store not in _cleaned:
+            _cleaned.add(store)
+            # A disk that is full must not keep anybody from looking; they are closed when there is space.
+            with contextlib.suppress(StorageError):
+                close_dead_runs(store)
+    return store
 
 
 def close_dead_runs(store: Store) -> list[str]:
@@ -52,13 +50,6 @@ def close_dead_runs(store: Store) -> list[str]:
     from pipelite.execute import recover_dead_runs
 
     return recover_dead_runs(store)
-
-
-def _inode(folder: Path) -> int:
-    try:
-        return (folder / "pipelite.db").stat().st_ino
-    except FileNotFoundError:
-        return 0
 
 
 class Workspace:
@@ -136,6 +127,20 @@ class Workspace:
         from pipelite.api.environments import Environments
 
         return Environments(self._store)
+
+    @property
+    def datasets(self) -> Datasets:
+        """The registered datasets by name, each its latest version; with `records`, `uses` and `made_from`."""
+        from pipelite.data import Datasets
+
+        return Datasets(self._store)
+
+    @property
+    def datastores(self) -> Datastores:
+        """Named places for data: a mapping with `register` and `remove`."""
+        from pipelite.data import Datastores
+
+        return Datastores(self._store)
 
     @property
     def experiments(self) -> list[str]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import click
 
 import pipelite
+from pipelite.cli.datasets import datasets
+from pipelite.cli.datastores import datastores
 from pipelite.cli.doctor import doctor
 from pipelite.cli.environments import environments
 from pipelite.cli.graph import graph
@@ -29,6 +31,8 @@ main.add_command(run)
 main.add_command(graph)
 main.add_command(runs)
 main.add_command(environments)
+main.add_command(datasets)
+main.add_command(datastores)
 main.add_command(doctor)
 
 __all__ = ["main"]

@@ -17,7 +17,8 @@ def _use_workspace(ctx: click.Context, option: click.Parameter, value: str | Non
         os.environ["PIPELITE_WORKSPACE"] = value
 
 
-def _parse_parameters(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+def parse_pairs(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """The values of an option that takes NAME=VALUE and may be repeated."""
     parameters: dict[str, str] = {}
     for value in values:
         name, equals, text = value.partition("=")
@@ -55,7 +56,7 @@ def parameters_option(command: Command) -> Command:
         "parameters",
         multiple=True,
         metavar="NAME=VALUE",
-        callback=_parse_parameters,
+        callback=parse_pairs,
         help="Value of a parameter; may be repeated.",
     )(command)
 

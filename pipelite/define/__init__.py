@@ -5,6 +5,7 @@ Nothing is computed, stored or hashed here: mistakes in a pipeline are found bef
 
 from __future__ import annotations
 
+from pipelite.define.conversions import Mismatch, register_type
 from pipelite.define.decorator import step
 from pipelite.define.expanders import (
     Elements,
@@ -42,6 +43,7 @@ __all__ = [
     "Load",
     "Logged",
     "MapStep",
+    "Mismatch",
     "Node",
     "Output",
     "ParameterSpec",
@@ -60,6 +62,7 @@ __all__ = [
     "prefix",
     "read_elements",
     "rebuild",
+    "register_type",
     "replace_handles",
     "step",
     "trace",

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Union
 
 import attrs
 
-from pipelite.define.conversions import ParameterType, to_text
+from pipelite.define.conversions import REGISTERED, ParameterType, to_text
 from pipelite.define.wording import with_article
 
 _JSON = ParameterType(kind="json", expected="a JSON value", nullable=True)
@@ -118,6 +118,8 @@ def _of_class(annotation: Any) -> ParameterType:
             return _SIMPLE[annotation]
     except TypeError:  # Not hashable, so nothing that we know.
         return _other(annotation)
+    if isinstance(annotation, type) and annotation in REGISTERED:
+        return REGISTERED[annotation]
     if isinstance(annotation, type) and issubclass(annotation, PurePath):
         return _PATH
     if isinstance(annotation, type) and issubclass(annotation, Enum) and len(annotation):

@@ -271,6 +271,18 @@ def _parse_other(_: ParameterType, text: str) -> NoReturn:
     raise Mismatch("it has no form as text; run the pipeline from Python to pass it")
 
 
+def register_type(cls: type, *, kind: str, expected: str, convert: Callable[[Any], Any]) -> None:
+    """Have parameters with this annotation take what `convert` makes of a value or a text; it raises `Mismatch`.
+
+    A default is not converted before a run asks for it.
+    """
+    REGISTERED[cls] = ParameterType(kind=kind, expected=expected)
+    _CONVERSIONS[kind] = _PARSERS[kind] = lambda _, value: convert(value)
+
+
+#: Types of rooms above, by class.
+REGISTERED: dict[type, ParameterType] = {}
+
 _CONVERSIONS: dict[str, Callable[[ParameterType, Any], Any]] = {
     "str": _convert_str,
     "int": _convert_int,

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from pipelite.define.annotations import resolve_annotations, type_of_annotation, type_of_default, with_none
-from pipelite.define.conversions import Mismatch, ParameterType, convert, parse, to_text
+from pipelite.define.conversions import REGISTERED, Mismatch, ParameterType, convert, parse, to_text
 from pipelite.define.handles import ListOutput, iter_handles
 from pipelite.define.places import place_of_function
 from pipelite.define.wording import did_you_mean, followed_by, shortened
@@ -99,7 +99,7 @@ def bind_parameters(
             parameter=missing[0],
         )
     return {
-        name: _bound(spec, values[name], text=text, pipeline=pipeline) if name in values else _default(spec)
+        name: _bound(spec, values[name], text=text, pipeline=pipeline) if name in values else _default(spec, pipeline)
         for name, spec in by_name.items()
     }
 
@@ -137,6 +137,9 @@ def _spec(parameter: inspect.Parameter, annotations: Mapping[str, Any], where: s
         kind = type_of_annotation(parameter.empty) if required else type_of_default(default)
     if required:
         return ParameterSpec(name=name, type=kind, required=True)
+    if kind.kind in {each.kind for each in REGISTERED.values()}:
+        # It may be a name, that is looked up when a run needs it.
+        return ParameterSpec(name=name, type=kind, default=default, required=False)
     try:
         return ParameterSpec(name=name, type=kind, default=convert(kind, default), required=False)
     except Mismatch as exc:
@@ -157,9 +160,9 @@ def _bound(spec: ParameterSpec, value: Any, *, text: bool, pipeline: str) -> Any
         ) from None
 
 
-def _default(spec: ParameterSpec) -> Any:
+def _default(spec: ParameterSpec, pipeline: str) -> Any:
     # Converted once more: a list or dict is a new one for each run, whatever a body did to the last.
-    return convert(spec.type, spec.default)
+    return _bound(spec, spec.default, text=False, pipeline=pipeline)
 
 
 def _hint(mismatch: Mismatch) -> str:

@@ -81,6 +81,7 @@ class Coordinator:
         self._planner = Planner(
             graph, self.states, store=store, regenerate=regenerate, working_directory=working_directory
         )
+        self._planner.identify_read = self._identify_read
         self._planner.check_constants()
         self._course = Course(self.states, keep_going=keep_going, end_early=self._end_early)
         self._growth = self._course.growth = Growth(self, graph, self.states, self._planner)
@@ -106,6 +107,12 @@ class Coordinator:
     def failed(self) -> NodeRun | None:
         """The step run that made the run fail, if one did."""
         return self._course.failed
+
+    def _identify_read(self, read: str) -> str:
+        # Few runs read any.
+        from pipelite.data import identify_read
+
+        return identify_read(self._store, read, self._store.file_cache)
 
     @property
     def planner(self) -> Planner:
@@ -381,6 +388,9 @@ class Coordinator:
         for ref in self._sender.stored_constants:
             self._recorder.add_artifact(ref)
         self._sender.stored_constants.clear()
+        uses = self._planner.take_uses()
+        if uses:
+            run["uses"] = uses
         self._recorder.commit(**self._first, **run)
         self._first = {}
 

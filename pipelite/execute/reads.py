@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterable
 from typing import Any
 
+from pipelite.fingerprint.tracked import add_listener
 from pipelite.plan import digest_read
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -21,19 +22,36 @@ class ReadRecorder:
     def __init__(self) -> None:
         self._opened: dict[str, None] | None = None
         self._written: set[str] = set()
+        self._data: dict[str, str] = {}
+        #: The files of these data: they are no reads of their own.
+        self._covered: set[str] = set()
         self._never = _places_that_are_no_data()
         sys.addaudithook(self._hear)
+
+        add_listener(self)
 
     def start(self) -> None:
         self._opened = {}
         self._written = set()
+        self._data = {}
+        self._covered = set()
+
+    @property
+    def is_listening(self) -> bool:
+        return self._opened is not None
+
+    def hear(self, name: str, identity: str, paths: Iterable[str]) -> None:
+        self._data[name] = identity
+        self._covered.update(paths)
 
     def stop(self, *, working_directory: str, ignored: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-        """The data files read since `start`, with their digests, and stop listening."""
+        """The data files and datasets read since `start`, with their digests, and stop listening."""
         opened, self._opened = self._opened, None
+        data, self._data = self._data, {}
         if not opened:
-            return ()
-        return _digest_reads(opened, self._written, working_directory, (*ignored, *self._never))
+            return tuple(sorted(data.items()))
+        files = _digest_reads(opened, self._written, working_directory, (*ignored, *self._covered, *self._never))
+        return (*files, *sorted(data.items()))
 
     def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
         # Called for every audited event of the process: leave at once in all cases but one.
@@ -52,6 +70,8 @@ class ThreadReads:
     def __init__(self) -> None:
         self._opened: dict[str, None] = {}
         self._written: set[str] = set()
+        self.data: dict[str, str] = {}
+        self.covered: set[str] = set()
 
     def __enter__(self) -> ThreadReads:
         with _lock:
@@ -66,14 +86,14 @@ class ThreadReads:
             _running.remove(self)
 
     def digests(self, *, working_directory: str, ignored: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-        """The data files read so far, with their digests."""
-        if not self._opened:
-            return ()
+        """The data files and datasets read so far, with their digests."""
         # Looking at them is not another read.
         _thread.reads = None
-        return _digest_reads(
-            list(self._opened), self._written, working_directory, (*ignored, *_places_that_are_no_data())
-        )
+        data = sorted(self.data.items())
+        if not self._opened:
+            return tuple(data)
+        places = (*ignored, *self.covered, *_places_that_are_no_data())
+        return (*_digest_reads(list(self._opened), self._written, working_directory, places), *data)
 
     def hear(self, arguments: tuple[Any, ...]) -> None:
         _note(arguments, self._opened, self._written)
@@ -96,20 +116,35 @@ def _listen() -> None:
     if not _listens:
         _listens = True
         sys.addaudithook(_hear_thread)
+        add_listener(_ThreadListener())
 
 
 def _hear_thread(event: str, arguments: tuple[Any, ...]) -> None:
-    if event != "open" or not _running:
-        return
+    if event == "open" and _running:
+        for reads in _concerned():
+            reads.hear(arguments)
+
+
+def _concerned() -> Iterable[ThreadReads]:
+    """Whose reads those of this thread are."""
     try:
         reads = _thread.reads
     except AttributeError:
-        if threading.get_ident() != threading.main_thread().ident:
-            for reads in tuple(_running):
-                reads.hear(arguments)
-        return
-    if reads is not None:
-        reads.hear(arguments)
+        return () if threading.get_ident() == threading.main_thread().ident else tuple(_running)
+    return () if reads is None else (reads,)
+
+
+class _ThreadListener:
+    """Hears of the datasets that steps in threads read."""
+
+    @property
+    def is_listening(self) -> bool:
+        return bool(_running) and bool(_concerned())
+
+    def hear(self, name: str, identity: str, paths: Iterable[str]) -> None:
+        for reads in _concerned():
+            reads.data[name] = identity
+            reads.covered.update(paths)
 
 
 def _note(arguments: tuple[Any, ...], opened: dict[str, None], written: set[str]) -> None:
@@ -131,17 +166,25 @@ def _note(arguments: tuple[Any, ...], opened: dict[str, None], written: set[str]
 def _digest_reads(
     opened: Iterable[str], written: set[str], working_directory: str, ignored: tuple[str, ...]
 ) -> tuple[tuple[str, str], ...]:
+    places = {place.rstrip(os.sep) for place in ignored}
     loaded = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
     reads = []
     for path in opened:
         if path in written or path in loaded or path.endswith(".pyc"):
             continue
-        if any(path == place or path.startswith(place + os.sep) for place in ignored):
+        if not places.isdisjoint(_self_and_above(path)):
             continue
         found = digest_read(path)
         if found is not None:
             reads.append((_shorten(path, working_directory), found))
     return tuple(sorted(set(reads)))
+
+
+def _self_and_above(path: str) -> Iterable[str]:
+    # By looking each folder up: the files of a dataset, which are ignored, may be thousands.
+    while path not in ("", os.sep):
+        yield path
+        path = os.path.dirname(path)
 
 
 def _shorten(path: str, working_directory: str) -> str:

@@ -14,6 +14,7 @@ from pipelite.execute.messages import Outcome
 from pipelite.execute.spool import SpoolReader
 from pipelite.execute.state import NodeRun
 from pipelite.fingerprint import ENVIRONMENT, digest, qualified_name
+from pipelite.plan import uses_of
 from pipelite.records import ArtifactRef, Status
 from pipelite.store import RunWriter, now_text, to_json
 
@@ -66,6 +67,8 @@ class Recorder:
         #: Whether a step that took long waits to be written.
         self._has_costly = False
         self._replaced: list[int] = []
+        #: Registered datasets that steps read.
+        self._uses: list[tuple[int, str, int]] = []
 
     @property
     def run_id(self) -> str:
@@ -111,6 +114,8 @@ class Recorder:
             self._logs.pop(node.position, None)
         if outcome.duration_s > COSTLY_S:
             self._has_costly = True
+        if outcome.reads:
+            self._uses += uses_of(node.position, [path for path, _ in outcome.reads])
         if outcome.artifacts:
             now = now_text()
             for artifact in outcome.artifacts:
@@ -288,6 +293,8 @@ class Recorder:
         if self._growth:
             run["growth"], self._growth = self._growth, []
             self.has_made = False
+        if self._uses:
+            run["uses"], self._uses = [*run.get("uses", ()), *self._uses], []
         if self._new_spools:
             run["spools"] = {name: spool.offset for name, spool in self._spools.items()}
         if not (self._step_runs or self._metrics or self._artifacts or self._results or self._released or run):

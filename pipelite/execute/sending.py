@@ -16,6 +16,7 @@ from pipelite.execute.messages import Nested, Packed, RunSetup, ShippedFunction,
 from pipelite.execute.state import NodeRun
 from pipelite.execute.threads import make_worker_environment
 from pipelite.fingerprint import main_name
+from pipelite.fingerprint.tracked import TrackedData
 from pipelite.plan import Planner
 from pipelite.records import RESULT, ArtifactRef
 from pipelite.store import SourceFolder, Store, dumps_value, get_environments_mode, keep_snapshot, temporary_prefix
@@ -98,7 +99,7 @@ class Sender:
             outputs=step.outputs,
             cpus=cpus,
             records_reads=step.options.cache is not False,
-            input_paths=tuple(os.path.abspath(path) for path in state.paths),
+            input_paths=tuple(place for path in state.paths for place in _places_of(path)),
             timeout_s=step.options.timeout_s,
         )
 
@@ -169,3 +170,7 @@ class Sender:
         )
         self.stored_constants.append(ref)
         return Stored(ref, ())
+
+
+def _places_of(path: Path | TrackedData) -> tuple[str, ...]:
+    return path.local_paths() if isinstance(path, TrackedData) else (os.path.abspath(path),)

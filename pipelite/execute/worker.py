@@ -49,7 +49,7 @@ from pipelite.execute.spool import MarkFile, SpoolWriter
 from pipelite.execute.threads import STEP_WORKERS_VARIABLE, use_threads
 from pipelite.fingerprint import Fingerprinter
 from pipelite.records import RESULT, ArtifactRef, Failure
-from pipelite.store import ArtifactStore, encode_outputs, loads_value
+from pipelite.store import AREAS, CACHE, ArtifactStore, encode_outputs, loads_value
 
 #: Seconds between two looks at whether the parent is still there.
 PARENT_POLL_S = 0.05
@@ -375,7 +375,7 @@ class Worker:
 
     def _ignored_reads(self, item: WorkItem, here: context.StepContext) -> tuple[str, ...]:
         assert self.setup is not None
-        return (*item.input_paths, self.setup.root)
+        return (*item.input_paths, *(os.path.join(self.setup.root, area) for area in (*AREAS, CACHE)))
 
 
 _PLAIN = frozenset({int, float, str, bool, type(None)})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -28,6 +28,9 @@ class FileCache(Protocol):
 
     def get(self, path: str, size: int, mtime_ns: int, inode: int) -> str | None:
         """The digest that was put for exactly this path, size, time and inode."""
+
+    def get_many(self, paths: Sequence[str]) -> Mapping[str, tuple[int, int, int, str]]:
+        """Size, time, inode and digest of those of many files that were put, by path."""
 
     def put(self, path: str, size: int, mtime_ns: int, inode: int, digest: str) -> None:
         """Remember a digest."""

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from pipelite.define import Expander, Graph, Item, Node, Output, Step, iter_handles, replace_handles
-from pipelite.errors import FingerprintError, UnhashableError
+from pipelite.errors import DatasetError, DatastoreError, FingerprintError, UnhashableError
 from pipelite.fingerprint import (
     ENVIRONMENT,
     Fingerprinter,
@@ -24,8 +24,9 @@ from pipelite.fingerprint import (
     identify,
     tuple_identity,
 )
+from pipelite.fingerprint.tracked import TrackedData
 from pipelite.plan.decide import Decision, decide
-from pipelite.plan.reads import find_changed_read
+from pipelite.plan.reads import find_changed_read, uses_of
 from pipelite.records import RESULT, ArtifactRef, Claim, CodeFingerprint
 from pipelite.store import Snapshot, SourceFolder, Store, take_snapshot
 
@@ -44,8 +45,8 @@ class PlannedNode:
         self.code: str | None = None
         #: Its inputs as the store keeps them: JSON of name to identity and origin.
         self.inputs = "{}"
-        #: Inputs that are files or folders.
-        self.paths: tuple[Path, ...] = ()
+        #: Inputs that are files or folders, or stand for data in files.
+        self.paths: tuple[Path | TrackedData, ...] = ()
         self.decision: Decision | None = None
         #: References of its outputs, once it has any.
         self.outputs: dict[str, ArtifactRef] | None = None
@@ -83,6 +84,9 @@ class Planner:
         self._items: dict[tuple[str, str], str] = {}
         #: What the source folders of steps held when they were first looked at.
         self._snapshots: dict[SourceFolder, Snapshot] = {}
+        #: Gives the identity that what a step read under a name of this form has now; raises PipeliteError if it has none.
+        self.identify_read: Callable[[str], str] | None = None
+        self._uses: list[tuple[int, str, int]] = []
         for step in {id(node.step): node.step for node in graph.nodes}.values():
             self._add_step(step)
 
@@ -123,7 +127,7 @@ class Planner:
         claims = self.find_claims(wanted) if wanted else {}
         now = datetime.now(UTC)
         for state in states:
-            state.decision = decide(
+            state.decision = decision = decide(
                 stored.get(state.key, ()) if state.key is not None else (),
                 cache=state.node.step.options.cache,
                 regenerate=self._regenerates(state),
@@ -132,11 +136,23 @@ class Planner:
                 changed_read=self._find_changed_read,
                 claim=claims.get(state.key) if claims and state.key is not None else None,
             )
+            if decision.result is not None and decision.result.reads:
+                self._uses += uses_of(state.node.position, [read.path for read in decision.result.reads])
+
+    def take_uses(self) -> list[tuple[int, str, int]]:
+        """Position of a node, name and version of a dataset that it takes or that its result read; of the new ones."""
+        uses, self._uses = self._uses, []
+        return uses
 
     def has_changed_inputs(self, state: PlannedNode) -> Path | None:
         """An input file or folder that is not as it was when the node got its key."""
         fresh = Fingerprinter(files=self._store.file_cache)
         for path in state.paths:
+            if isinstance(path, TrackedData):
+                changed = path.changed_file()
+                if changed is not None:
+                    return Path(changed)
+                continue
             try:
                 if fresh.value(path) != self._remembered[id(path)]:
                     return path
@@ -267,7 +283,7 @@ class Planner:
         remembered = self._remembered.get(id(value))
         if remembered is None:
             for path in _iter_paths(value):
-                if not path.exists():
+                if isinstance(path, Path) and not path.exists():
                     raise FingerprintError(
                         f"step {state.node.name!r}, argument {name!r}: there is no file or folder {str(path)!r} "
                         f"(seen from {os.getcwd()})",
@@ -280,7 +296,7 @@ class Planner:
             except UnhashableError as exc:
                 step = state.node.name
                 raise UnhashableError(f"step {step!r}, argument {name!r}: {exc}", step=step, argument=name) from exc
-            except FingerprintError as exc:
+            except (FingerprintError, DatasetError, DatastoreError) as exc:
                 raise type(exc)(f"step {state.node.name!r}, argument {name!r}: {exc}", step=state.node.name) from exc
             self._remembered[id(value)] = remembered
         paths = tuple(_iter_paths(value))
@@ -288,6 +304,8 @@ class Planner:
             for path in paths:
                 if id(path) not in self._remembered:
                     self._remembered[id(path)] = self.fingerprinter.value(path)
+                if isinstance(path, TrackedData) and path.registered_as is not None:
+                    self._uses.append((state.node.position, *path.registered_as))
             state.paths += paths
         return remembered
 
@@ -334,7 +352,12 @@ class Planner:
         return identity
 
     def _find_changed_read(self, reads: Any) -> str | None:
-        return find_changed_read(reads, working_directory=self._working_directory, files=self._store.file_cache)
+        return find_changed_read(
+            reads,
+            working_directory=self._working_directory,
+            files=self._store.file_cache,
+            identify_read=self.identify_read,
+        )
 
 
 def load_outputs(store: Store, outputs: dict[str, ArtifactRef], form: str, name: str | None) -> Any:
@@ -345,8 +368,8 @@ def load_outputs(store: Store, outputs: dict[str, ArtifactRef], form: str, name:
     return values if form == "dict" else tuple(values.values())
 
 
-def _iter_paths(value: Any) -> Iterable[Path]:
-    if isinstance(value, Path):
+def _iter_paths(value: Any) -> Iterable[Path | TrackedData]:
+    if isinstance(value, (Path, TrackedData)):
         yield value
     elif type(value) is dict:
         for part in value.values():

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from pipelite.errors import PipeliteError
 from pipelite.fingerprint import FileCache, digest_file
 from pipelite.records import FileRead
 
 #: What a read of a file that does not exist is recorded as.
 MISSING = "missing"
+
+#: What the name of a dataset that was read begins with; no path does.
+DATASET = "dataset://"
 
 
 def digest_read(path: str, files: FileCache | None = None) -> str | None:
@@ -23,11 +27,46 @@ def digest_read(path: str, files: FileCache | None = None) -> str | None:
         return None
 
 
-def find_changed_read(
-    reads: Sequence[FileRead], *, working_directory: str, files: FileCache | None = None
-) -> str | None:
-    """The first file that is not as it was read, in words; None if all are."""
+def uses_of(position: int, reads: Iterable[str]) -> list[tuple[int, str, int]]:
+    """(position, name, version) of each registered dataset among what a step read."""
+    found = []
     for read in reads:
+        name, _, version = read.removeprefix(DATASET).partition(":")
+        if read.startswith(DATASET) and not name.startswith("?") and version:
+            found.append((position, name, int(version)))
+    return found
+
+
+def _find_change(read: FileRead, identify_read: Callable[[str], str] | None) -> str | None:
+    name = read.path.removeprefix(DATASET)
+    what = (
+        "a dataset without a name, which it read," if name.startswith("?") else f"the dataset {name!r}, which it read,"
+    )
+    if identify_read is None:
+        return f"{what} is not looked at here"
+    try:
+        return None if identify_read(read.path) == read.digest else f"{what} has changed"
+    except PipeliteError as exc:
+        return f"{what} cannot be read any more: {exc}"
+
+
+def find_changed_read(
+    reads: Sequence[FileRead],
+    *,
+    working_directory: str,
+    files: FileCache | None = None,
+    identify_read: Callable[[str], str] | None = None,
+) -> str | None:
+    """The first file or dataset that is not as it was read, in words; None if all are.
+
+    `identify_read` gives the identity that a dataset has now, by the name under which a read of it is recorded.
+    """
+    for read in reads:
+        if read.path.startswith(DATASET):
+            obstacle = _find_change(read, identify_read)
+            if obstacle is not None:
+                return obstacle
+            continue
         found = digest_read(os.path.join(working_directory, read.path), files)
         if found == read.digest:
             continue

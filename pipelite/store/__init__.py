@@ -66,13 +66,16 @@ from pipelite.store.snapshots import (
     use_kept,
 )
 from pipelite.store.takeover import EarlierStepRun, check_resumable, get_earlier_step_runs, take_over
-from pipelite.store.workspace import Store, find_workspace
+from pipelite.store.workspace import AREAS, CACHE, LOCAL_DATA, Store, find_workspace, hold_store
 from pipelite.store.writer import RunWriter, create_run
 
 __all__ = [
+    "AREAS",
     "ARTIFACT_COLUMNS",
+    "CACHE",
     "ENVIRONMENT_MODES",
     "KEPT_SNAPSHOTS",
+    "LOCAL_DATA",
     "LOG_CAP_BYTES",
     "METRIC_COLUMNS",
     "NONE_REFUSED",
@@ -128,6 +131,7 @@ __all__ = [
     "get_step_runs",
     "get_stored_outputs",
     "get_version",
+    "hold_store",
     "is_alive",
     "is_cancel_requested",
     "is_locked",

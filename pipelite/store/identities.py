@@ -5,7 +5,9 @@ What is new is collected in memory, and written with the next commit of a run or
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections.abc import Sequence
 
 from pipelite.store.database import Database
 
@@ -35,6 +37,17 @@ class StoredFileCache:
             )
             known = tuple(rows[0]) if rows else None
         return known[3] if known is not None and known[:3] == (size, mtime_ns, inode) else None
+
+    def get_many(self, paths: Sequence[str]) -> dict[str, tuple[int, int, int, str]]:
+        """Return size, time, inode and digest of those of many files that are known, by path."""
+        texts = {_as_text(path): path for path in paths}
+        rows = self._database.read(
+            "SELECT file_digests.path, size_bytes, mtime_ns, inode, digest FROM json_each(?) AS wanted "
+            "CROSS JOIN file_digests ON file_digests.path = wanted.value",
+            (json.dumps(list(texts)),),
+        )
+        found = {texts[row[0]]: (row[1], row[2], row[3], row[4]) for row in rows}
+        return found | {path: self._new[path] for path in paths if path in self._new}
 
     def put(self, path: str, size: int, mtime_ns: int, inode: int, digest: str) -> None:
         """Remember a digest."""

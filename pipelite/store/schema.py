@@ -230,6 +230,65 @@ CREATE TABLE growth (
 )
 """
 
+# Credentials are not here: only where they are, as names of environment variables and files.
+_DATASTORES = """
+CREATE TABLE datastores (
+    name TEXT PRIMARY KEY,
+    url TEXT NOT NULL,
+    options TEXT NOT NULL,
+    credentials TEXT NOT NULL,
+    created_at TEXT NOT NULL
+) WITHOUT ROWID
+"""
+
+_DATASETS = """
+CREATE TABLE datasets (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    definition TEXT NOT NULL,
+    identity TEXT NOT NULL,
+    files INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    description TEXT,
+    tags TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    run_id TEXT REFERENCES runs(id) ON DELETE SET NULL,
+    step_run TEXT,
+    output TEXT,
+    UNIQUE (name, version)
+)
+"""
+
+# Which step runs took a dataset as an input or read it. The row of the step run may not be there yet.
+_DATASET_USES = """
+CREATE TABLE dataset_uses (
+    dataset_id INTEGER NOT NULL REFERENCES datasets(id) ON DELETE CASCADE,
+    run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    PRIMARY KEY (dataset_id, run_id, position)
+) WITHOUT ROWID
+"""
+
+# What the validator of a store (version id, ETag, size, time) said of an object when its bytes were read.
+_FETCHED = """
+CREATE TABLE fetched (
+    url TEXT PRIMARY KEY,
+    validator TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    digest TEXT NOT NULL,
+    fetched_at TEXT NOT NULL
+) WITHOUT ROWID
+"""
+
+_DATA = (
+    _DATASTORES,
+    _DATASETS,
+    _DATASET_USES,
+    _FETCHED,
+    "CREATE INDEX dataset_uses_by_run ON dataset_uses(run_id, position)",
+)
+
 _RUN_SUMMARY = f"""
 CREATE VIEW run_summary AS
 SELECT
@@ -283,6 +342,7 @@ _STATEMENTS = (
     _ITEM_IDENTITIES,
     _SETTINGS,
     _GROWTH,
+    *_DATA,
     "CREATE INDEX growth_by_run ON growth(run_id)",
     "CREATE INDEX runs_by_pipeline ON runs(pipeline, number)",
     f"CREATE INDEX runs_open ON runs(owner) WHERE {OPEN_RUNS}",
@@ -317,4 +377,13 @@ class Schema:
     migrations: tuple[Migration, ...] = ()
 
 
-CURRENT = Schema(version=1, statements=_STATEMENTS)
+def _add_data(database: sqlite_utils.Database) -> None:
+    for statement in _DATA:
+        database.execute(statement)
+
+
+CURRENT = Schema(
+    version=2,
+    statements=_STATEMENTS,
+    migrations=(Migration(version=2, name="datastores and datasets", apply=_add_data),),
+)

@@ -30,6 +30,11 @@ VARIABLE = "PIPELITE_WORKSPACE"
 #: their name, on the same file system.
 AREAS = ("artifacts", "logs", "spool", "owners", "slots", "tmp")
 
+#: Copies of objects of other stores, by digest; made on first use.
+CACHE = "cache"
+#: What the datastore `local` holds, unless it is registered otherwise; made on first use.
+LOCAL_DATA = "data"
+
 
 def find_workspace(path: str | os.PathLike[str] | None = None) -> Path:
     """Return the workspace folder, which need not exist yet.
@@ -138,6 +143,32 @@ class Store:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+_held: dict[Path, tuple[Store, int]] = {}
+_holding = threading.Lock()
+
+
+def hold_store(path: str | os.PathLike[str] | None = None, *, create: bool = True) -> Store:
+    """The workspace folder, held open once a process."""
+    folder = find_workspace(path).resolve()
+    with _holding:
+        found = _held.get(folder)
+        if found is not None and found[1] == _inode(folder):
+            return found[0]
+        # The folder was removed, and perhaps made anew, under this process.
+        if found is not None:
+            found[0].close()
+        store = Store.open(folder, create=create)
+        _held[folder] = store, _inode(folder)
+        return store
+
+
+def _inode(folder: Path) -> int:
+    try:
+        return (folder / DATABASE).stat().st_ino
+    except FileNotFoundError:
+        return 0
 
 
 def _refuse_network(folder: Path) -> None:

@@ -41,6 +41,11 @@ _SKIP = (
 #: How many steps a run has as far as is known; a graph that grows tells more and more.
 _SET_TOTAL = "UPDATE runs SET options = json_set(options, '$.steps', ?) WHERE id = ? AND owner = ?"
 
+_ADD_USE = (
+    "INSERT OR IGNORE INTO dataset_uses (dataset_id, run_id, position) "
+    "SELECT id, ?1, ?2 FROM datasets WHERE name = ?3 AND version = ?4"
+)
+
 
 def create_run(
     store: Store,
@@ -143,6 +148,7 @@ class RunWriter:
         duration_s: float | None = None,
         n_steps: int | None = None,
         waits: Mapping[str, Any] | None = None,
+        uses: Iterable[tuple[int, str, int]] = (),
     ) -> None:
         """Store everything that is given in one transaction, or nothing.
 
@@ -164,6 +170,8 @@ class RunWriter:
         waits : mapping, optional
             What the run waits for, empty if nothing: "for" in words; of a run inside of a step "keys" and, as RUN/PROCESS,
             the workers that it is "inside" of.
+        uses : iterable of (position, name, version)
+            Registered datasets that a step run took as an input or read; one that is not there any more is left out.
         status, error, outputs, tags, run_sources, started_at, ended_at, duration_s, n_steps : optional
             Of the run itself; None leaves it as it is.
 
@@ -199,6 +207,7 @@ class RunWriter:
             connection.executemany(UPSERT_ARTIFACT, artifacts)
             connection.executemany(INSERT_METRIC, metrics)
             connection.executemany(INSERT_GROWTH, growth)
+            connection.executemany(_ADD_USE, [(self.run_id, *use) for use in uses])
             if n_steps is not None:
                 connection.execute(_SET_TOTAL, (n_steps, self.run_id, self.owner))
             if waits:

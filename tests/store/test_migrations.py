@@ -16,6 +16,20 @@ from pipelite.store.database import Database
 from pipelite.store.locks import FileLock
 from pipelite.store.schema import CURRENT, Migration
 
+NEXT = CURRENT.version + 1
+
+#: The first schema: what came later left away.
+FIRST = attrs.evolve(
+    CURRENT,
+    version=1,
+    statements=tuple(
+        statement
+        for statement in CURRENT.statements
+        if not any(name in statement for name in ("datastores", "datasets", "dataset_uses", "fetched"))
+    ),
+    migrations=(),
+)
+
 SPAWN = multiprocessing.get_context("spawn")
 
 #: What `runs` looks like in the made-up second schema.
@@ -75,6 +89,16 @@ def open_second(path, start):
         store.database.read("SELECT priority FROM runs")
 
 
+def test_a_workspace_of_the_first_schema_becomes_one_like_a_new_one(tmp_path):
+    with Store.open(tmp_path / "first", schema=FIRST) as store, store.database.write() as connection:
+        connection.execute("INSERT INTO settings VALUES ('colour', '\"blue\"')")
+    with Store.open(tmp_path / "first") as store:
+        assert store.database.read("SELECT value FROM settings")[0]["value"] == '"blue"'
+    Store.open(tmp_path / "new").close()
+
+    assert schema_of(tmp_path / "first") == schema_of(tmp_path / "new")
+
+
 def test_an_older_workspace_is_brought_up_to_date_and_keeps_its_rows(old):
     with Store.open(old, schema=second_schema()) as store:
         assert store.database.read("SELECT value FROM settings")[0]["value"] == '"blue"'
@@ -97,10 +121,10 @@ def test_what_was_applied_is_noted_by_name(old):
 def test_the_database_is_copied_before_it_is_changed(old):
     Store.open(old, schema=second_schema()).close()
 
-    with closing(sqlite3.connect(old / "pipelite.db.before-2")) as copy:
-        assert copy.execute("PRAGMA user_version").fetchone()[0] == 1
+    with closing(sqlite3.connect(old / f"pipelite.db.before-{NEXT}")) as copy:
+        assert copy.execute("PRAGMA user_version").fetchone()[0] == CURRENT.version
         assert copy.execute("SELECT value FROM settings").fetchall() == [('"blue"',)]
-    assert not (old / "pipelite.db.before-2.partial").exists()
+    assert not (old / f"pipelite.db.before-{NEXT}.partial").exists()
 
 
 def test_a_migration_that_fails_leaves_everything_as_it_was(old):
@@ -125,7 +149,9 @@ def test_a_migration_that_would_break_links_is_refused(old):
 def test_a_workspace_of_a_newer_schema_is_refused(old):
     Store.open(old, schema=second_schema()).close()
 
-    with pytest.raises(WorkspaceError, match=r"newer pipelite \(schema 2, this one knows 1\); upgrade pipelite"):
+    with pytest.raises(
+        WorkspaceError, match=rf"newer pipelite \(schema {NEXT}, this one knows {CURRENT.version}\); upgrade pipelite"
+    ):
         Store.open(old)
 
 
@@ -153,7 +179,9 @@ def test_a_process_in_the_way_of_a_migration_is_named(old, monkeypatch):
     try:
         assert other.stdout.readline() == "open\n"
 
-        with pytest.raises(WorkspaceBusyError, match=r"from schema 1 to 2.*needs it alone") as caught:
+        with pytest.raises(
+            WorkspaceBusyError, match=rf"from schema {CURRENT.version} to {NEXT}.*needs it alone"
+        ) as caught:
             Store.open(old, schema=second_schema())
     finally:
         other.communicate("")

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, assert_type
 
-from pipelite import Artifact, Run, StepRun, Workspace, current_run, first_of, pipeline, step
+from pipelite import Artifact, Dataset, Run, StepRun, Workspace, current_run, first_of, pipeline, step
 from pipelite.errors import StepFailed
 
 
@@ -57,6 +57,29 @@ def growing(data: Path, is_small: bool = False) -> dict[str, Any]:
 @pipeline
 def nested(data: Path) -> dict[str, Any]:
     return train.with_options(regenerate_outputs=True)(data)
+
+
+@pipeline(register_outputs={"first": "first"})
+def split_of(data: Dataset, other: Dataset | None = None) -> dict[str, Any]:
+    training, testing = data.keep_columns(["x"]).filter("x > @low", low=1).random_split(0.8)
+    assert_type(training, Dataset)
+    return {"first": count(training), "second": count(testing)}
+
+
+@step
+def count(data: Dataset) -> int:
+    return len(data.to_pandas())
+
+
+def use_data(folder: Path) -> None:
+    workspace = Workspace(folder)
+    lake = workspace.datastores.register("lake", "s3://lake", credentials={"key": "env:KEY"})
+    lake.upload(folder, "raw", overwrite=True)
+    data = Dataset.from_delimited_files(lake.path("raw/*.csv")).register("rows", tags={"a": "b"})
+    assert_type(Dataset.get("rows", 1), Dataset)
+    assert_type(workspace.datasets["rows"], Dataset)
+    run = split_of.run(data="rows:1", other=data)
+    assert_type(run.output("first").register("first"), Dataset)
 
 
 def use(folder: Path) -> None:

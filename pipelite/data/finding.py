@@ -1,0 +1,335 @@
+"""From a definition to files of this machine with their digests; objects of other stores are fetched once."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+from blake3 import blake3
+
+from pipelite.data.datastores import Datastore, Datastores, open_url
+from pipelite.data.definition import Definition, Source
+from pipelite.data.locations import TEMPORARY, Entry, LocalFolder
+from pipelite.data.paths import compile_pattern, has_wildcard, is_recursive, split_pattern
+from pipelite.errors import DatasetError
+from pipelite.fingerprint import FileCache, digest_file
+from pipelite.fingerprint.files import ATTEMPTS, SETTLED_NS
+from pipelite.records import ArtifactRef
+from pipelite.store import CACHE, Store, now_text
+
+_log = logging.getLogger("pipelite.data")
+
+
+@attrs.frozen(slots=True)
+class FoundFile:
+    """One file of a dataset, as it was looked at: also the bytes of a remote one are here."""
+
+    #: Relative to the folder before the first wildcard, with forward slashes.
+    name: str
+    #: Where the bytes are on this machine.
+    place: str
+    digest: str
+    size_bytes: int
+    mtime_ns: int
+    inode: int
+    #: Whether its last change was long enough ago, when it was read, for a further one to show in its time.
+    is_settled: bool
+
+    @property
+    def stamp(self) -> tuple[int, int, int]:
+        """What `stat` said of it."""
+        return self.size_bytes, self.mtime_ns, self.inode
+
+    def is_unchanged(self) -> bool:
+        """Whether the file is as it was looked at."""
+        try:
+            status = os.stat(self.place)
+        except OSError:
+            return False
+        if self.is_settled and (status.st_size, status.st_mtime_ns, status.st_ino) == self.stamp:
+            return True
+        # It may have been touched, or copied to its place again.
+        return status.st_size == self.size_bytes and digest_file(self.place) == self.digest
+
+
+class Finder:
+    """Finds the files of definitions in one workspace."""
+
+    def __init__(self, store: Store, files: FileCache | None = None) -> None:
+        self._store = store
+        self._files = files if files is not None else store.file_cache
+        self._datastores = Datastores(store)
+
+    def find(self, definition: Definition, *, dataset: str, known: Sequence[FoundFile] = ()) -> list[FoundFile]:
+        """All files of a definition, those of one source by name.
+
+        Parameters
+        ----------
+        dataset : str
+            What it is called, for messages.
+        known : sequence of FoundFile
+            Found before; one that is as it was is not read again.
+
+        Raises
+        ------
+        DatasetError
+            If a path or pattern finds nothing.
+        DatastoreError
+            If a store refuses or goes away.
+        """
+        remembered = {each.place: each for each in known}
+        found: list[FoundFile] = []
+        for source in definition.sources:
+            found += self._find_source(source, dataset, remembered)
+        return found
+
+    def _find_source(self, source: Source, dataset: str, known: dict[str, FoundFile]) -> list[FoundFile]:
+        if source.artifact is not None:
+            return self._find_artifact(source, dataset, known)
+        if source.datastore is not None:
+            datastore = self._datastores[source.datastore]
+            location = datastore.location
+            if isinstance(location, LocalFolder):
+                return self._find_local(location.root, source, location, dataset, known)
+            return self._find_remote(datastore, source.path, source, dataset)
+        if "://" in source.path:
+            datastore, pattern = open_url(source.path, folder=self._store.path)
+            return self._find_remote(datastore, pattern, source, dataset)
+        return self._find_local("/", source, None, dataset, known)
+
+    # Files of this machine.
+
+    def _find_local(
+        self, root: str, source: Source, location: LocalFolder | None, dataset: str, known: dict[str, FoundFile]
+    ) -> list[FoundFile]:
+        pattern = source.path.lstrip("/")
+        listed: list[tuple[str, str, os.stat_result]] = []
+        if not has_wildcard(pattern):
+            place = location.place(pattern) if location is not None else os.path.join(root, pattern)
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                if os.path.isdir(place):
+                    listed = _list_folder(place, recursive=True, location=location, prefix=pattern)
+                else:
+                    listed = [(os.path.basename(place), place, os.stat(place))]
+        else:
+            folder, rest = split_pattern(pattern)
+            place = location.place(folder) if location is not None else os.path.join(root, folder)
+            matches = compile_pattern(rest).match
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                everything = _list_folder(place, recursive=is_recursive(rest), location=location, prefix=folder)
+                listed = [each for each in everything if matches(each[0])]
+        if not listed:
+            raise DatasetError(_nothing(source, dataset), dataset=dataset)
+        return self._digest(listed, known)
+
+    def _digest(
+        self, listed: Sequence[tuple[str, str, os.stat_result]], known: dict[str, FoundFile]
+    ) -> list[FoundFile]:
+        stored = self._files.get_many([place for _, place, _ in listed if place not in known])
+        now = time.time_ns()
+        found = []
+        for name, place, status in listed:
+            size, mtime_ns, inode = stamp = status.st_size, status.st_mtime_ns, status.st_ino
+            before = known.get(place)
+            row = stored.get(place)
+            if before is not None and before.is_settled and before.stamp == stamp:
+                found.append(attrs.evolve(before, name=name))
+                continue
+            if row is not None and row[:3] == stamp:
+                content = row[3]
+            else:
+                content, (size, mtime_ns, inode) = self._read(place, stamp)
+            found.append(FoundFile(name, place, content, size, mtime_ns, inode, now - mtime_ns >= SETTLED_NS))
+        return found
+
+    def _read(self, place: str, stamp: tuple[int, int, int]) -> tuple[str, tuple[int, int, int]]:
+        """Digest of a file, and what `stat` says of just these bytes."""
+        for _ in range(ATTEMPTS):
+            content = digest_file(place, self._files)
+            status = os.stat(place)
+            before, stamp = stamp, (status.st_size, status.st_mtime_ns, status.st_ino)
+            if before == stamp:
+                return content, stamp
+        raise DatasetError(f"the file {place!r} changes again and again; wait until nothing writes to it")
+
+    def _find_artifact(self, source: Source, dataset: str, known: dict[str, FoundFile]) -> list[FoundFile]:
+        ref = ArtifactRef(**dict(source.artifact or {}))
+        place = str(self._store.artifacts.path(ref))
+        if not self._store.artifacts.is_intact(ref):
+            raise DatasetError(
+                f"dataset {dataset}: the output {source.path!r} that it was made from is missing or damaged; "
+                "run the pipeline again that computes it, and register it again",
+                dataset=dataset,
+            )
+        if ref.kind == "folder":
+            return self._digest(_list_folder(place, recursive=True, location=None, prefix=""), known)
+        return self._digest([(os.path.basename(place), place, os.stat(place))], known)
+
+    # Objects of other stores.
+
+    def _find_remote(self, datastore: Datastore, path: str, source: Source, dataset: str) -> list[FoundFile]:
+        entries = datastore.list(path)
+        if not entries:
+            raise DatasetError(_nothing(source, dataset), dataset=dataset)
+        if has_wildcard(path):
+            base = split_pattern(path)[0]
+        else:
+            base = path if entries[0].path != path else path.rpartition("/")[0]
+        start = len(base) + 1 if base else 0
+        unknown = [entry.path for entry in entries if entry.validator is None]
+        if unknown:
+            _log.warning(
+                "dataset %s: datastore %r does not say whether %r changes, so it is fetched on every use",
+                dataset,
+                datastore.name,
+                unknown[0],
+            )
+        return [self._fetch(datastore, entry, entry.path[start:]) for entry in entries]
+
+    def _fetch(self, datastore: Datastore, entry: Entry, name: str) -> FoundFile:
+        """The local copy of an object; its bytes are read from the store unless its validator is known."""
+        # The same URL may mean another server, by an option.
+        options = json.dumps(dict(datastore.options), sort_keys=True) if datastore.options else ""
+        url = f"{datastore.url.rstrip('/')}/{entry.path}{options}"
+        if entry.validator is not None:
+            rows = self._store.database.read("SELECT validator, digest FROM fetched WHERE url = ?", (url,))
+            if rows and rows[0]["validator"] == entry.validator:
+                copy = self._look_at_copy(name, rows[0]["digest"])
+                if copy is not None:
+                    return copy
+        folder = self._store.path / CACHE
+        folder.mkdir(exist_ok=True)
+        partial = folder / f"{TEMPORARY}{os.getpid()}-{os.urandom(6).hex()}"
+        try:
+            datastore.fetch(entry, str(partial))
+            content = digest_file(partial)
+            place = self._copy_of(content)
+            if self._look_at_copy(name, content) is None:
+                place.parent.mkdir(exist_ok=True)
+                partial.chmod(0o444)
+                os.replace(partial, place)
+        finally:
+            partial.unlink(missing_ok=True)
+        # Only if it was the same before and after is what was read what the validator stands for.
+        after = datastore.find(entry.path)
+        if entry.validator is not None and after is not None and after.validator == entry.validator:
+            with self._store.database.write() as connection:
+                connection.execute(_KEEP_FETCHED, (url, entry.validator, entry.size_bytes, content, now_text()))
+        copy = self._look_at_copy(name, content)
+        assert copy is not None
+        return copy
+
+    def _copy_of(self, content: str) -> Path:
+        return self._store.path / CACHE / content[:2] / content
+
+    def _look_at_copy(self, name: str, content: str) -> FoundFile | None:
+        """The copy with this digest, if it is there and nobody has changed it."""
+        place = self._copy_of(content)
+        try:
+            status = os.stat(place)
+            if digest_file(place, self._files) != content:
+                return None
+        except OSError:
+            return None
+        # Nobody writes to it.
+        return FoundFile(name, str(place), content, status.st_size, status.st_mtime_ns, status.st_ino, is_settled=True)
+
+
+_KEEP_FETCHED = (
+    "INSERT INTO fetched (url, validator, size_bytes, digest, fetched_at) VALUES (?, ?, ?, ?, ?) "
+    "ON CONFLICT (url) DO UPDATE SET validator = excluded.validator, size_bytes = excluded.size_bytes, "
+    "digest = excluded.digest, fetched_at = excluded.fetched_at"
+)
+
+
+def query_result(store: Store, database: FoundFile, query: str, parameters: Sequence[Any], *, dataset: str) -> Path:
+    """The rows that a query gives, as a Parquet file in the cache; the query is run once per content of the database.
+
+    Raises
+    ------
+    DatasetError
+        If the query is wrong, with what SQLite says of it.
+    """
+    from pipelite._optional import require
+
+    asked = blake3(json.dumps([database.digest, query, list(parameters)]).encode()).hexdigest()
+    place = store.path / CACHE / "queries" / f"{asked}.parquet"
+    if place.exists():
+        return place
+    pandas, pyarrow = require("pandas", extra="data"), require("pyarrow", extra="data")
+    parquet = require("pyarrow.parquet", extra="data")
+    log = f"{database.place}-wal"
+    if os.path.exists(log) and os.path.getsize(log):
+        raise DatasetError(
+            f"dataset {dataset}: {database.place!r} has changes that are only in its write-ahead log; close what has it "
+            "open, or run `PRAGMA wal_checkpoint(TRUNCATE)` on it",
+            dataset=dataset,
+        )
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{database.place}?mode=ro&immutable=1", uri=True)) as connection:
+            cursor = connection.execute(query, parameters)
+            columns = [column[0] for column in cursor.description or ()]
+            rows = cursor.fetchall()
+    except sqlite3.Error as exc:
+        raise DatasetError(
+            f"dataset {dataset}: the query on {database.place!r} failed: {exc}", dataset=dataset
+        ) from exc
+    table = pyarrow.Table.from_pandas(pandas.DataFrame(rows, columns=columns), preserve_index=False)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    partial = place.with_name(f"{TEMPORARY}{os.getpid()}-{os.urandom(6).hex()}")
+    try:
+        parquet.write_table(table, partial)
+        os.replace(partial, place)
+    finally:
+        partial.unlink(missing_ok=True)
+    return place
+
+
+def _list_folder(
+    folder: str, *, recursive: bool, location: LocalFolder | None, prefix: str
+) -> list[tuple[str, str, os.stat_result]]:
+    """(name relative to the folder, place, status) of the files in a folder, by name."""
+    found: list[tuple[str, str, os.stat_result]] = []
+    _collect(folder, "", found, recursive=recursive, location=location, prefix=prefix)
+    found.sort(key=lambda each: each[0])
+    return found
+
+
+def _collect(
+    folder: str,
+    name: str,
+    found: list[tuple[str, str, os.stat_result]],
+    *,
+    recursive: bool,
+    location: LocalFolder | None,
+    prefix: str,
+) -> None:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(TEMPORARY):
+                continue
+            relative = name + entry.name
+            if location is not None and entry.is_symlink():
+                location.place(f"{prefix}/{relative}")
+            if entry.is_file():
+                found.append((relative, entry.path, entry.stat()))
+            elif recursive and entry.is_dir(follow_symlinks=False):
+                _collect(entry.path, f"{relative}/", found, recursive=True, location=location, prefix=prefix)
+
+
+def _nothing(source: Source, dataset: str) -> str:
+    what = "no file matches" if has_wildcard(source.path) else "there is no file or folder"
+    return f"dataset {dataset}: {what} {str(source)!r}; correct the path, or put the files there"
+
+
+def total_size(files: Iterable[FoundFile]) -> int:
+    """Bytes of all files together."""
+    return sum(each.size_bytes for each in files)

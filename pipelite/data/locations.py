@@ -1,0 +1,327 @@
+"""What a datastore's folder can do: list, get, put, remove. One kind for local folders, one for all of fsspec.
+
+Every write is atomic: under a temporary name that is then renamed, or by a store whose objects appear when they are
+complete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import stat
+import tempfile
+from base64 import b64decode
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import attrs
+
+from pipelite._optional import require
+from pipelite.data.credentials import merge
+from pipelite.data.paths import inside
+from pipelite.fingerprint import digest_file
+
+#: Names on their way to their own begin with this; listings leave them out.
+TEMPORARY = ".pipelite-part-"
+
+#: Extra that installs what a protocol needs.
+EXTRAS = {
+    "s3": ("s3fs", "s3"),
+    "s3a": ("s3fs", "s3"),
+    "abfs": ("adlfs", "azure"),
+    "abfss": ("adlfs", "azure"),
+    "az": ("adlfs", "azure"),
+    "gcs": ("gcsfs", "gcs"),
+    "gs": ("gcsfs", "gcs"),
+    "sftp": ("paramiko", "sftp"),
+    "ssh": ("paramiko", "sftp"),
+    "http": ("aiohttp", "http"),
+    "https": ("aiohttp", "http"),
+    "memory": ("fsspec", "data"),
+}
+
+#: Their objects appear when they are complete, or not at all.
+_ATOMIC = frozenset({"s3", "s3a", "abfs", "abfss", "az", "gcs", "gs", "memory"})
+#: There is one place that tries again (retries.py); what libraries try besides would multiply the time until an error.
+_NO_RETRIES = {"config_kwargs": {"retries": {"max_attempts": 0}}}
+_OPTIONS: dict[str, dict[str, Any]] = {"s3": _NO_RETRIES, "s3a": _NO_RETRIES}
+#: A time with a resolution of a second says nothing of a change within the same second.
+_SETTLED_S = 2.0
+
+
+@attrs.frozen(kw_only=True)
+class Entry:
+    """One file of a datastore."""
+
+    #: Relative to the root, with forward slashes.
+    path: str
+    size_bytes: int
+    #: UTC where the store says; None where it does not.
+    modified_at: datetime | None = None
+    #: Changes whenever the content does: version id, ETag, or size and time; None where the store offers nothing.
+    validator: str | None = None
+    #: MD5 of the content in hex, where the store knows it.
+    md5: str | None = None
+
+
+class Location(Protocol):
+    """The root of a datastore. Paths are checked ones; errors are those of the library below."""
+
+    def iter_files(self, folder: str, *, recursive: bool = True) -> Iterator[Entry]:
+        """Files below a folder, which may be missing."""
+
+    def find(self, path: str) -> Entry | None:
+        """One file; None if there is none."""
+
+    def get(self, path: str, target: str) -> None:
+        """Copy a file to a local path, which is not there yet."""
+
+    def put(self, source: str, path: str, *, verify: bool) -> None:
+        """Put a local file in place, complete or not at all; `verify` compares what arrived with what was sent."""
+
+    def remove(self, path: str) -> None:
+        """Remove a file; nothing happens if there is none."""
+
+    def reconnect(self) -> None:
+        """Forget the connection, after it has failed."""
+
+
+class Garbled(ConnectionError):
+    """What arrived is not what was sent; trying again may help."""
+
+
+class LocalFolder:
+    """A folder of this machine."""
+
+    def __init__(self, root: str, *, name: str) -> None:
+        self.root = root
+        self._name = name
+
+    def place(self, path: str) -> str:
+        """Where a file is."""
+        return inside(self.root, path, datastore=self._name)
+
+    def iter_files(self, folder: str, *, recursive: bool = True) -> Iterator[Entry]:
+        try:
+            yield from self._iter_below(self.place(folder), folder, recursive=recursive)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+
+    def _iter_below(self, place: str, prefix: str, *, recursive: bool) -> Iterator[Entry]:
+        with os.scandir(place) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+        for entry in entries:
+            if entry.name.startswith(TEMPORARY):
+                continue
+            path = f"{prefix}/{entry.name}" if prefix else entry.name
+            if entry.is_symlink():
+                self.place(path)
+            status = entry.stat()
+            if stat.S_ISDIR(status.st_mode):
+                # A link to a folder above would lead round in a circle.
+                if recursive and not entry.is_symlink():
+                    yield from self._iter_below(entry.path, path, recursive=True)
+            elif stat.S_ISREG(status.st_mode):
+                yield _local_entry(path, status)
+
+    def find(self, path: str) -> Entry | None:
+        try:
+            status = os.stat(self.place(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return _local_entry(path, status) if stat.S_ISREG(status.st_mode) else None
+
+    def get(self, path: str, target: str) -> None:
+        shutil.copyfile(self.place(path), target)
+
+    def put(self, source: str, path: str, *, verify: bool) -> None:
+        copy_atomically(source, self.place(path), verify=verify)
+
+    def remove(self, path: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.place(path))
+
+    def reconnect(self) -> None:
+        """Nothing to forget."""
+
+
+class RemoteFolder:
+    """A folder, bucket or container behind fsspec."""
+
+    def __init__(self, url: str, options: Callable[[], Mapping[str, Any]]) -> None:
+        self.protocol, _, rest = url.partition("://")
+        self._url = url
+        self._root = rest.strip("/")
+        self._options = options
+        self._opened: Any = None
+
+    @property
+    def files(self) -> Any:
+        """The file system, connected on first use."""
+        if self._opened is None:
+            fsspec = require("fsspec", extra="data")
+            package, extra = EXTRAS.get(self.protocol, ("fsspec", "data"))
+            require(package, extra=extra)
+            kind = fsspec.get_filesystem_class(self.protocol)
+            from_url = kind._get_kwargs_from_urls(self._url)
+            # Kept by fsspec it would be shared with whoever asks with the same credentials, and outlive a reconnection.
+            given = merge(_OPTIONS.get(self.protocol, {}), {**from_url, **self._options()})
+            self._opened = kind(skip_instance_cache=True, **given)
+            if self.protocol in ("s3", "s3a"):
+                self._opened.retries = 1
+            self._root = kind._strip_protocol(self._url).rstrip("/")
+        return self._opened
+
+    def reconnect(self) -> None:
+        opened, self._opened = self._opened, None
+        client = getattr(opened, "client", None)
+        if self.protocol in ("sftp", "ssh") and client is not None:
+            with contextlib.suppress(Exception):
+                client.close()
+
+    def _full(self, path: str) -> str:
+        root = self._root
+        return f"{root}/{path}" if path else root
+
+    def _forget_listings(self) -> Any:
+        files = self.files
+        files.invalidate_cache()
+        return files
+
+    def iter_files(self, folder: str, *, recursive: bool = True) -> Iterator[Entry]:
+        files = self._forget_listings()
+        full = self._full(folder)
+        try:
+            found = files.find(full, detail=True, maxdepth=None if recursive else 1)
+        except FileNotFoundError:
+            return
+        for name, details in sorted(found.items()):
+            path = self._relative(name)
+            if details.get("type") == "file" and path is not None and not _is_temporary(path) and path != folder:
+                yield self._entry(path, details)
+
+    def _relative(self, name: str) -> str | None:
+        root = self._full("")
+        name = str(name)
+        if root and not name.startswith(root + "/"):
+            return None
+        return name[len(root) + 1 :] if root else name.lstrip("/")
+
+    def find(self, path: str) -> Entry | None:
+        files = self._forget_listings()
+        try:
+            details = files.info(self._full(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return self._entry(path, details) if details.get("type") == "file" else None
+
+    def get(self, path: str, target: str) -> None:
+        self.files.get_file(self._full(path), target)
+
+    def put(self, source: str, path: str, *, verify: bool) -> None:
+        files, full = self.files, self._full(path)
+        if self.protocol in _ATOMIC:
+            files.put_file(source, full)
+            self._verify(source, path, verify=verify, remove=full)
+            return
+        folder, _, name = full.rpartition("/")
+        partial = f"{folder}/{TEMPORARY}{os.urandom(6).hex()}-{name}"
+        try:
+            files.put_file(source, partial)
+            self._verify(source, self._relative(partial) or partial, verify=verify)
+            files.mv(partial, full)
+        except BaseException:
+            with contextlib.suppress(Exception):
+                files.rm_file(partial)
+            raise
+
+    def _verify(self, source: str, path: str, *, verify: bool, remove: str | None = None) -> None:
+        arrived = self.find(path)
+        size = os.path.getsize(source)
+        is_whole = arrived is not None and arrived.size_bytes == size
+        if is_whole and verify and arrived is not None:
+            sent = md5_of_file(source)
+            # Where the store does not say what it has, it is read back.
+            is_whole = (arrived.md5 or self._md5_of(path)) == sent
+        if not is_whole:
+            if remove is not None:
+                with contextlib.suppress(Exception):
+                    self.files.rm_file(remove)
+            raise Garbled(f"{path!r} did not arrive as it was sent")
+
+    def _md5_of(self, path: str) -> str:
+        with tempfile.TemporaryDirectory(prefix="pipelite-") as folder:
+            copy = os.path.join(folder, "copy")
+            self.get(path, copy)
+            return md5_of_file(copy)
+
+    def remove(self, path: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self.files.rm_file(self._full(path))
+
+    def _entry(self, path: str, details: Mapping[str, Any]) -> Entry:
+        modified = details.get("LastModified") or details.get("last_modified") or details.get("mtime")
+        modified = modified or details.get("updated")
+        moment = modified if isinstance(modified, datetime) else None
+        size = int(details.get("size") or 0)
+        return Entry(
+            path=path,
+            size_bytes=size,
+            modified_at=moment,
+            validator=_validator(self.protocol, details, size, moment),
+            md5=_md5(self.protocol, details),
+        )
+
+
+def copy_atomically(source: str, target: str, *, verify: bool = True) -> None:
+    """Copy a local file under a temporary name beside the target, compare, and rename."""
+    folder = os.path.dirname(target)
+    os.makedirs(folder, exist_ok=True)
+    partial = os.path.join(folder, f"{TEMPORARY}{os.urandom(6).hex()}")
+    try:
+        shutil.copyfile(source, partial)
+        if verify and digest_file(partial) != digest_file(source):
+            raise Garbled(f"{target!r} was not written as it was read")
+        os.replace(partial, target)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(partial)
+        raise
+
+
+def md5_of_file(path: str) -> str:
+    """MD5 in hex: what object stores compare by."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _local_entry(path: str, status: os.stat_result) -> Entry:
+    return Entry(path=path, size_bytes=status.st_size, modified_at=datetime.fromtimestamp(status.st_mtime, UTC))
+
+
+def _is_temporary(path: str) -> bool:
+    return path.rpartition("/")[2].startswith(TEMPORARY)
+
+
+def _validator(protocol: str, details: Mapping[str, Any], size: int, modified: datetime | None) -> str | None:
+    for name in ("VersionId", "version_id", "generation", "ETag", "etag"):
+        value = details.get(name)
+        if value and value != "null":
+            return f"{name.lower()}:{value}:{size}"
+    if protocol in ("sftp", "ssh") and modified is not None:
+        age = datetime.now(modified.tzinfo) - modified
+        return f"mtime:{modified.isoformat()}:{size}" if age.total_seconds() >= _SETTLED_S else None
+    return None
+
+
+def _md5(protocol: str, details: Mapping[str, Any]) -> str | None:
+    settings = details.get("content_settings")
+    stored = settings.get("content_md5") if isinstance(settings, Mapping) else details.get("content_md5")
+    if isinstance(stored, bytes | bytearray) and len(stored) == 16:
+        return bytes(stored).hex()
+    if protocol in ("gcs", "gs") and isinstance(details.get("md5Hash"), str):
+        return b64decode(details["md5Hash"]).hex()
+    return None

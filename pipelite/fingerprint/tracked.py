@@ -1,0 +1,67 @@
+"""Values that stand for data in files: their identity is that of the data, and what a step reads of them is heard."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Protocol
+
+from pipelite.fingerprint.files import FileCache
+from pipelite.fingerprint.rules import Walk, rule_for
+
+
+class TrackedData(ABC):
+    """A value whose content lies in files. As an input of a step it counts by that content."""
+
+    @abstractmethod
+    def identity(self, files: FileCache | None) -> str:
+        """Look at the data as they are now and give their identity; what is sent to a step reads just these."""
+
+    @abstractmethod
+    def changed_file(self) -> str | None:
+        """A file that is not as it was when the identity was given last."""
+
+    @abstractmethod
+    def local_paths(self) -> tuple[str, ...]:
+        """The files of this machine that are read for it."""
+
+    @property
+    @abstractmethod
+    def registered_as(self) -> tuple[str, int] | None:
+        """Name and version, if it has them."""
+
+
+@rule_for("pipelite.fingerprint.tracked.TrackedData", family=True)
+def _identify_tracked(value: TrackedData, walk: Walk) -> str:
+    return value.identity(walk.files)
+
+
+class Listener(Protocol):
+    """Who wants to know what data a step reads."""
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether a step is running here whose reads count."""
+
+    def hear(self, name: str, identity: str, paths: Iterable[str]) -> None:
+        """A step reads what has this name and identity, and lies in these files."""
+
+
+_listeners: list[Listener] = []
+
+
+def add_listener(listener: Listener) -> None:
+    """Tell somebody of every read from now on."""
+    _listeners.append(listener)
+
+
+def is_heard() -> bool:
+    """Whether somebody listens now."""
+    return any(listener.is_listening for listener in _listeners)
+
+
+def announce_read(name: str, identity: str, paths: Iterable[str]) -> None:
+    """A step reads data that are no input of it."""
+    for listener in _listeners:
+        if listener.is_listening:
+            listener.hear(name, identity, paths)
