@@ -64,6 +64,13 @@ class TestReading:
         assert Dataset.from_parquet_files("a.parquet").to_arrow().to_pydict() == {"x": [1, 2]}
         assert Dataset.from_json_lines_files("a.jsonl").to_arrow().to_pydict() == {"x": [1, 2], "y": ["a", None]}
 
+    def test_files_without_rows_give_none(self, write):
+        write("a.jsonl", "")
+        write("a.csv", "x,y\n")
+
+        assert Dataset.from_json_lines_files("a.jsonl").to_pandas().shape == (0, 0)
+        assert Dataset.from_delimited_files("a.csv").to_pandas().shape == (0, 2)
+
     def test_options_of_delimited_files(self, write):
         write("a.txt", "1;ä\n2;\n", encoding="latin-1")
 

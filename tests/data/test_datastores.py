@@ -126,6 +126,14 @@ class TestCredentials:
         with pytest.raises(TypeError, match="does not travel"):
             pickle.dumps(lake)
 
+    def test_a_private_file_may_lie_at_home(self, stores, tmp_path, monkeypatch):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        (tmp_path / "key").write_text("the-key")
+        (tmp_path / "key").chmod(0o600)
+
+        lake = stores.register("lake", "s3://bucket", credentials={"key": "file:~/key"})
+        assert lake._full_options() == {"key": "the-key"}
+
     def test_a_variable_that_is_not_set_is_named(self, stores):
         lake = stores.register("lake", "memory://x", credentials={"key": "env:NOT_SET_ANYWHERE"})
 
