@@ -235,6 +235,20 @@ class TestTransfers:
 
         assert list((tmp_path / "back").iterdir()) == []
 
+    def test_a_disk_that_is_full_leaves_no_part_and_keeps_what_was_there(self, stores, source, tmp_path, monkeypatch):
+        lake = stores.register("lake", tmp_path / "lake")
+        lake.upload(source / "a.csv")
+
+        def copy_a_part(place, target):
+            Path(target).write_bytes(b"x")
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("shutil.copyfile", copy_a_part)
+        with pytest.raises(DatastoreError, match=r"failed to write 'a.csv' \(OSError: .*No space left"):
+            lake.upload(source / "a.csv", overwrite=True)
+        assert [path.name for path in (tmp_path / "lake").iterdir()] == ["a.csv"]
+        assert (tmp_path / "lake/a.csv").read_text() == "x\n1\n"
+
     def test_a_copy_that_arrives_cut_off_is_refused(self, lake, source, monkeypatch, tmp_path):
         lake.upload(source / "a.csv")
         monkeypatch.setattr(type(lake.location), "get", lambda self, path, target: Path(target).write_bytes(b"x"))
