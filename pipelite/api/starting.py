@@ -269,7 +269,12 @@ def _encode_parameters(values: Mapping[str, Any]) -> tuple[dict[str, Any], bytes
     if plain:
         return shown, None
     try:
-        return shown, dumps_value(dict(values))
+        return shown, dumps_value(
+            {
+                name: value.looked_at_again() if isinstance(value, TrackedData) else value
+                for name, value in values.items()
+            }
+        )
     except Exception:
         # It can be used by this run all the same: steps receive it by value or not at all. It cannot be run again.
         return shown, None

@@ -5,7 +5,7 @@ Comes in: names, paths, URLs. Goes out: data with an identity by content, wherev
 
 from __future__ import annotations
 
-from pipelite.data.dataset import READ_PREFIX, Dataset
+from pipelite.data.dataset import Dataset
 from pipelite.data.datastores import Datastore, DatastorePath, Datastores
 from pipelite.data.definition import Definition, Source
 from pipelite.data.locations import Entry
@@ -15,7 +15,6 @@ from pipelite.data.registry import DatasetRecord, Datasets, Use, identify_read, 
 register_parameter_type()
 
 __all__ = [
-    "READ_PREFIX",
     "Dataset",
     "DatasetRecord",
     "Datasets",

@@ -71,7 +71,11 @@ def load_credentials(name: str, credentials: Mapping[str, str], folder: Path) ->
     found: dict[str, Any] = {}
     for option, reference in credentials.items():
         kind, _, rest = reference.partition(":")
-        value = _from_environment(name, option, rest) if kind == "env" else _from_file(name, option, folder / rest)
+        value = (
+            _from_environment(name, option, rest)
+            if kind == "env"
+            else _from_file(name, option, folder / Path(rest).expanduser())
+        )
         *above, last = option.split(".")
         place = found
         for part in above:
@@ -112,7 +116,6 @@ def _from_environment(name: str, option: str, variable: str) -> str:
 
 
 def _from_file(name: str, option: str, path: Path) -> str:
-    path = path.expanduser()
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):

@@ -19,7 +19,7 @@ from pipelite.data.paths import checked
 from pipelite.data.reading import MixedTypes, concatenate, iter_tables
 from pipelite.errors import DatasetError
 from pipelite.fingerprint import FileCache, combine
-from pipelite.fingerprint.tracked import TrackedData, announce_read, is_heard
+from pipelite.fingerprint.tracked import READ_PREFIX, TrackedData, announce_read, is_heard
 from pipelite.records import ArtifactRef
 from pipelite.store import CACHE, Store, hold_store
 
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 #: What `Dataset.from_...` takes: a local path or pattern, a URL, or a path on a datastore, also as a pair of its name and
 #: the path; or several.
 PathLike = Union[str, "os.PathLike[str]", DatastorePath, tuple[str, str]]
-
-#: What reads of datasets are recorded as; no path of a file looks like this.
-READ_PREFIX = "dataset://"
 
 
 @attrs.frozen(kw_only=True)

@@ -25,7 +25,7 @@ from pipelite.data.credentials import (
     merge,
 )
 from pipelite.data.locations import EXTRAS, TEMPORARY, Entry, Garbled, LocalFolder, Location, RemoteFolder, md5_of_file
-from pipelite.data.paths import checked, compile_pattern, has_wildcard, is_recursive, split_pattern
+from pipelite.data.paths import checked, compile_pattern, depth_of, has_wildcard, split_pattern
 from pipelite.data.retries import is_passing, is_refusal, retrying
 from pipelite.errors import DatastoreError, PipeliteError, UnknownNameError
 from pipelite.store import LOCAL_DATA, Store, now_text, size_text
@@ -126,7 +126,7 @@ class Datastore:
         folder, rest = split_pattern(path)
         matches = compile_pattern(rest).match
         start = len(folder) + 1 if folder else 0
-        entries = self.location.iter_files(folder, recursive=is_recursive(rest))
+        entries = self.location.iter_files(folder, depth=depth_of(rest))
         return [entry for entry in entries if matches(entry.path[start:])]
 
     def find(self, path: str) -> Entry | None:

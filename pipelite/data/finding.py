@@ -18,7 +18,7 @@ from blake3 import blake3
 from pipelite.data.datastores import Datastore, Datastores, open_url
 from pipelite.data.definition import Definition, Source
 from pipelite.data.locations import TEMPORARY, Entry, LocalFolder
-from pipelite.data.paths import compile_pattern, has_wildcard, is_recursive, split_pattern
+from pipelite.data.paths import compile_pattern, depth_of, has_wildcard, split_pattern
 from pipelite.errors import DatasetError
 from pipelite.fingerprint import FileCache, digest_file
 from pipelite.fingerprint.files import ATTEMPTS, SETTLED_NS
@@ -81,14 +81,21 @@ class Finder:
         Raises
         ------
         DatasetError
-            If a path or pattern finds nothing.
+            If a path or pattern finds nothing, or a file cannot be read.
         DatastoreError
             If a store refuses or goes away.
         """
         remembered = {each.place: each for each in known}
         found: list[FoundFile] = []
         for source in definition.sources:
-            found += self._find_source(source, dataset, remembered)
+            try:
+                found += self._find_source(source, dataset, remembered)
+            except OSError as exc:
+                raise DatasetError(
+                    f"dataset {dataset}: {exc.filename or str(source)!r} cannot be read ({exc.strerror or exc}); "
+                    "look at its permissions, and at the disk",
+                    dataset=dataset,
+                ) from exc
         return found
 
     def _find_source(self, source: Source, dataset: str, known: dict[str, FoundFile]) -> list[FoundFile]:
@@ -116,7 +123,7 @@ class Finder:
             place = location.place(pattern) if location is not None else os.path.join(root, pattern)
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 if os.path.isdir(place):
-                    listed = _list_folder(place, recursive=True, location=location, prefix=pattern)
+                    listed = _list_folder(place, depth=None, location=location, prefix=pattern)
                 else:
                     listed = [(os.path.basename(place), place, os.stat(place))]
         else:
@@ -124,7 +131,7 @@ class Finder:
             place = location.place(folder) if location is not None else os.path.join(root, folder)
             matches = compile_pattern(rest).match
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                everything = _list_folder(place, recursive=is_recursive(rest), location=location, prefix=folder)
+                everything = _list_folder(place, depth=depth_of(rest), location=location, prefix=folder)
                 listed = [each for each in everything if matches(each[0])]
         if not listed:
             raise DatasetError(_nothing(source, dataset), dataset=dataset)
@@ -170,7 +177,7 @@ class Finder:
                 dataset=dataset,
             )
         if ref.kind == "folder":
-            return self._digest(_list_folder(place, recursive=True, location=None, prefix=""), known)
+            return self._digest(_list_folder(place, depth=None, location=None, prefix=""), known)
         return self._digest([(os.path.basename(place), place, os.stat(place))], known)
 
     # Objects of other stores.
@@ -294,11 +301,11 @@ def query_result(store: Store, database: FoundFile, query: str, parameters: Sequ
 
 
 def _list_folder(
-    folder: str, *, recursive: bool, location: LocalFolder | None, prefix: str
+    folder: str, *, depth: int | None, location: LocalFolder | None, prefix: str
 ) -> list[tuple[str, str, os.stat_result]]:
-    """(name relative to the folder, place, status) of the files in a folder, by name."""
+    """(name relative to the folder, place, status) of the files in a folder and so many levels below it, by name."""
     found: list[tuple[str, str, os.stat_result]] = []
-    _collect(folder, "", found, recursive=recursive, location=location, prefix=prefix)
+    _collect(folder, "", found, depth=depth, location=location, prefix=prefix)
     found.sort(key=lambda each: each[0])
     return found
 
@@ -308,7 +315,7 @@ def _collect(
     name: str,
     found: list[tuple[str, str, os.stat_result]],
     *,
-    recursive: bool,
+    depth: int | None,
     location: LocalFolder | None,
     prefix: str,
 ) -> None:
@@ -321,8 +328,9 @@ def _collect(
                 location.place(f"{prefix}/{relative}")
             if entry.is_file():
                 found.append((relative, entry.path, entry.stat()))
-            elif recursive and entry.is_dir(follow_symlinks=False):
-                _collect(entry.path, f"{relative}/", found, recursive=True, location=location, prefix=prefix)
+            elif depth != 0 and entry.is_dir(follow_symlinks=False):
+                below = None if depth is None else depth - 1
+                _collect(entry.path, f"{relative}/", found, depth=below, location=location, prefix=prefix)
 
 
 def _nothing(source: Source, dataset: str) -> str:

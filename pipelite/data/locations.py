@@ -70,8 +70,8 @@ class Entry:
 class Location(Protocol):
     """The root of a datastore. Paths are checked ones; errors are those of the library below."""
 
-    def iter_files(self, folder: str, *, recursive: bool = True) -> Iterator[Entry]:
-        """Files below a folder, which may be missing."""
+    def iter_files(self, folder: str, *, depth: int | None = None) -> Iterator[Entry]:
+        """Files of a folder, which may be missing, and of so many levels of folders below it; None for all."""
 
     def find(self, path: str) -> Entry | None:
         """One file; None if there is none."""
@@ -104,13 +104,13 @@ class LocalFolder:
         """Where a file is."""
         return inside(self.root, path, datastore=self._name)
 
-    def iter_files(self, folder: str, *, recursive: bool = True) -> Iterator[Entry]:
+    def iter_files(self, folder: str, *, depth: int | None = None) -> Iterator[Entry]:
         try:
-            yield from self._iter_below(self.place(folder), folder, recursive=recursive)
+            yield from self._iter_below(self.place(folder), folder, depth)
         except (FileNotFoundError, NotADirectoryError):
             return
 
-    def _iter_below(self, place: str, prefix: str, *, recursive: bool) -> Iterator[Entry]:
+    def _iter_below(self, place: str, prefix: str, depth: int | None) -> Iterator[Entry]:
         with os.scandir(place) as found:
             entries = sorted(found, key=lambda entry: entry.name)
         for entry in entries:
@@ -122,8 +122,8 @@ class LocalFolder:
             status = entry.stat()
             if stat.S_ISDIR(status.st_mode):
                 # A link to a folder above would lead round in a circle.
-                if recursive and not entry.is_symlink():
-                    yield from self._iter_below(entry.path, path, recursive=True)
+                if depth != 0 and not entry.is_symlink():
+                    yield from self._iter_below(entry.path, path, None if depth is None else depth - 1)
             elif stat.S_ISREG(status.st_mode):
                 yield _local_entry(path, status)
 
@@ -191,11 +191,11 @@ class RemoteFolder:
         files.invalidate_cache()
         return files
 
-    def iter_files(self, folder: str, *, recursive: bool = True) -> Iterator[Entry]:
+    def iter_files(self, folder: str, *, depth: int | None = None) -> Iterator[Entry]:
         files = self._forget_listings()
         full = self._full(folder)
         try:
-            found = files.find(full, detail=True, maxdepth=None if recursive else 1)
+            found = files.find(full, detail=True, maxdepth=None if depth is None else depth + 1)
         except FileNotFoundError:
             return
         for name, details in sorted(found.items()):

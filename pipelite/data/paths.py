@@ -98,6 +98,7 @@ def _part(part: str) -> str:
     return text
 
 
-def is_recursive(pattern: str) -> bool:
-    """Whether files below folders may match a pattern."""
-    return "/" in pattern or "**" in pattern
+def depth_of(pattern: str) -> int | None:
+    """How many levels of folders below its own a pattern reaches into, 0 for none; None for any number."""
+    parts = pattern.split("/")
+    return None if "**" in parts else len(parts) - 1

@@ -73,7 +73,7 @@ def concatenate(tables: Sequence[Table]) -> Table:
         If a column holds numbers in one and texts in another.
     """
     pyarrow = require("pyarrow", extra="data")
-    tables = [table for table in tables if table.num_rows] or list(tables[:1])
+    tables = [table for table in tables if table.num_rows] or list(tables[:1]) or [pyarrow.table({})]
     try:
         return pyarrow.concat_tables(tables, promote_options="permissive")
     except pyarrow.ArrowTypeError:

@@ -11,11 +11,12 @@ from typing import Any
 
 import attrs
 
-from pipelite.data.dataset import READ_PREFIX, Dataset, Registration
+from pipelite.data.dataset import Dataset, Registration
 from pipelite.data.definition import Definition
 from pipelite.data.finding import total_size
 from pipelite.errors import DatasetError, UnknownNameError
 from pipelite.fingerprint import FileCache
+from pipelite.fingerprint.tracked import READ_PREFIX
 from pipelite.store import STEP_RUNS_PER_RUN, Store, now_text, to_json
 
 _NAME = re.compile(r"[A-Za-z_][\w.-]{0,254}\Z")

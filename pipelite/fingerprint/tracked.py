@@ -9,6 +9,9 @@ from typing import Protocol
 from pipelite.fingerprint.files import FileCache
 from pipelite.fingerprint.rules import Walk, rule_for
 
+#: What the names of datasets that a step read are recorded with; no path of a file begins like this.
+READ_PREFIX = "dataset://"
+
 
 class TrackedData(ABC):
     """A value whose content lies in files. As an input of a step it counts by that content."""
@@ -24,6 +27,10 @@ class TrackedData(ABC):
     @abstractmethod
     def local_paths(self) -> tuple[str, ...]:
         """The files of this machine that are read for it."""
+
+    @abstractmethod
+    def looked_at_again(self) -> TrackedData:
+        """The same, to be looked at as it is then; what was seen before is left out."""
 
     @property
     @abstractmethod

@@ -5,10 +5,9 @@ In: nodes whose inputs are known, and what is stored. Out: a key and a decision 
 
 from pipelite.plan.decide import Decision, decide
 from pipelite.plan.planner import PlannedNode, Planner, load_outputs
-from pipelite.plan.reads import DATASET, MISSING, digest_read, find_changed_read, uses_of
+from pipelite.plan.reads import MISSING, digest_read, find_changed_read, uses_of
 
 __all__ = [
-    "DATASET",
     "MISSING",
     "Decision",
     "PlannedNode",

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from pipelite.define import Expander, Graph, Item, Node, Output, Step, iter_handles, replace_handles
-from pipelite.errors import DatasetError, DatastoreError, FingerprintError, UnhashableError
+from pipelite.errors import DatasetError, DatastoreError, FingerprintError, UnhashableError, UnknownNameError
 from pipelite.fingerprint import (
     ENVIRONMENT,
     Fingerprinter,
@@ -296,7 +296,7 @@ class Planner:
             except UnhashableError as exc:
                 step = state.node.name
                 raise UnhashableError(f"step {step!r}, argument {name!r}: {exc}", step=step, argument=name) from exc
-            except (FingerprintError, DatasetError, DatastoreError) as exc:
+            except (FingerprintError, DatasetError, DatastoreError, UnknownNameError) as exc:
                 raise type(exc)(f"step {state.node.name!r}, argument {name!r}: {exc}", step=state.node.name) from exc
             self._remembered[id(value)] = remembered
         paths = tuple(_iter_paths(value))

@@ -8,13 +8,11 @@ from pathlib import Path
 
 from pipelite.errors import PipeliteError
 from pipelite.fingerprint import FileCache, digest_file
+from pipelite.fingerprint.tracked import READ_PREFIX
 from pipelite.records import FileRead
 
 #: What a read of a file that does not exist is recorded as.
 MISSING = "missing"
-
-#: What the name of a dataset that was read begins with; no path does.
-DATASET = "dataset://"
 
 
 def digest_read(path: str, files: FileCache | None = None) -> str | None:
@@ -31,14 +29,14 @@ def uses_of(position: int, reads: Iterable[str]) -> list[tuple[int, str, int]]:
     """(position, name, version) of each registered dataset among what a step read."""
     found = []
     for read in reads:
-        name, _, version = read.removeprefix(DATASET).partition(":")
-        if read.startswith(DATASET) and not name.startswith("?") and version:
+        name, _, version = read.removeprefix(READ_PREFIX).partition(":")
+        if read.startswith(READ_PREFIX) and not name.startswith("?") and version:
             found.append((position, name, int(version)))
     return found
 
 
 def _find_change(read: FileRead, identify_read: Callable[[str], str] | None) -> str | None:
-    name = read.path.removeprefix(DATASET)
+    name = read.path.removeprefix(READ_PREFIX)
     what = (
         "a dataset without a name, which it read," if name.startswith("?") else f"the dataset {name!r}, which it read,"
     )
@@ -62,7 +60,7 @@ def find_changed_read(
     `identify_read` gives the identity that a dataset has now, by the name under which a read of it is recorded.
     """
     for read in reads:
-        if read.path.startswith(DATASET):
+        if read.path.startswith(READ_PREFIX):
             obstacle = _find_change(read, identify_read)
             if obstacle is not None:
                 return obstacle

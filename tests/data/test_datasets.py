@@ -1,9 +1,11 @@
 """Datasets over files of this machine: what they read, what they refuse, what they count by."""
 
+import os
 import pickle
 import sqlite3
 from contextlib import closing
 from datetime import datetime
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -63,6 +65,13 @@ class TestReading:
 
         assert Dataset.from_parquet_files("a.parquet").to_arrow().to_pydict() == {"x": [1, 2]}
         assert Dataset.from_json_lines_files("a.jsonl").to_arrow().to_pydict() == {"x": [1, 2], "y": ["a", None]}
+
+    def test_files_without_rows_give_none(self, write):
+        write("a.jsonl", "")
+        write("a.csv", "x,y\n")
+
+        assert Dataset.from_json_lines_files("a.jsonl").to_pandas().shape == (0, 0)
+        assert Dataset.from_delimited_files("a.csv").to_pandas().shape == (0, 2)
 
     def test_options_of_delimited_files(self, write):
         write("a.txt", "1;ä\n2;\n", encoding="latin-1")
@@ -353,6 +362,26 @@ class TestBadInput:
             Dataset.from_delimited_files("a.csv").to_pandas()
         read = Dataset.from_delimited_files("a.csv", types={"zip": "str"}).to_pandas()
         assert read["zip"].iloc[-1] == "AB1"
+
+    def test_a_pattern_looks_no_deeper_than_it_says(self, bikes, tmp_path, monkeypatch):
+        scanned = []
+        real = os.scandir
+        monkeypatch.setattr(os, "scandir", lambda place: scanned.append(Path(place)) or real(place))
+
+        assert len(Dataset.from_files("*/*/2026-01-01.csv").files) == 2
+        assert max(len(place.relative_to(tmp_path).parts) for place in scanned) == 2
+        scanned.clear()
+        with pytest.raises(DatasetError, match=r"no file matches"):
+            Dataset.from_files("*.csv").files
+        assert scanned == [tmp_path]
+
+    def test_a_folder_that_cannot_be_read_is_named(self, bikes, monkeypatch, tmp_path):
+        def refuse(place):
+            raise PermissionError(13, "Permission denied", str(place))
+
+        monkeypatch.setattr(os, "scandir", refuse)
+        with pytest.raises(DatasetError, match=r"bikes' cannot be read \(Permission denied\); look at its permissions"):
+            Dataset.from_files("bikes/*").files
 
 
 class TestRegistration:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from pipelite import Dataset, Workspace, pipeline, step
-from pipelite.errors import DatasetError, DefinitionError, ParameterError, StepFailed
+from pipelite.errors import DatasetError, DefinitionError, NotFoundError, ParameterError, StepFailed
 
 
 @step
@@ -113,6 +113,10 @@ class TestAsAnInput:
         with pytest.raises(DatasetError, match=r"step 'total', argument 'data': .* no file matches"):
             sum_of.run(data=Dataset.from_delimited_files("nothing/*.csv"))
         assert Workspace().runs() == []
+
+    def test_one_on_an_unknown_datastore_names_step_and_argument(self):
+        with pytest.raises(NotFoundError, match="step 'total', argument 'data': there is no datastore 'lake'"):
+            sum_of.run(data=Dataset.from_delimited_files(("lake", "*.csv")))
 
     def test_a_file_that_changes_while_the_step_runs_makes_the_result_not_reusable(self, data, tmp_path):
         target = tmp_path / "bikes/region=north/2026-01-01.csv"

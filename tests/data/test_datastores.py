@@ -126,6 +126,14 @@ class TestCredentials:
         with pytest.raises(TypeError, match="does not travel"):
             pickle.dumps(lake)
 
+    def test_a_private_file_may_lie_at_home(self, stores, tmp_path, monkeypatch):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        (tmp_path / "key").write_text("the-key")
+        (tmp_path / "key").chmod(0o600)
+
+        lake = stores.register("lake", "s3://bucket", credentials={"key": "file:~/key"})
+        assert lake._full_options() == {"key": "the-key"}
+
     def test_a_variable_that_is_not_set_is_named(self, stores):
         lake = stores.register("lake", "memory://x", credentials={"key": "env:NOT_SET_ANYWHERE"})
 
@@ -226,6 +234,20 @@ class TestTransfers:
             lake.download("a.csv", tmp_path / "back")
 
         assert list((tmp_path / "back").iterdir()) == []
+
+    def test_a_disk_that_is_full_leaves_no_part_and_keeps_what_was_there(self, stores, source, tmp_path, monkeypatch):
+        lake = stores.register("lake", tmp_path / "lake")
+        lake.upload(source / "a.csv")
+
+        def copy_a_part(place, target):
+            Path(target).write_bytes(b"x")
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("shutil.copyfile", copy_a_part)
+        with pytest.raises(DatastoreError, match=r"failed to write 'a.csv' \(OSError: .*No space left"):
+            lake.upload(source / "a.csv", overwrite=True)
+        assert [path.name for path in (tmp_path / "lake").iterdir()] == ["a.csv"]
+        assert (tmp_path / "lake/a.csv").read_text() == "x\n1\n"
 
     def test_a_copy_that_arrives_cut_off_is_refused(self, lake, source, monkeypatch, tmp_path):
         lake.upload(source / "a.csv")

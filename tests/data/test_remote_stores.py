@@ -267,6 +267,15 @@ class TestRefusals:
             lake.list()
         assert "s3cr3t" not in str(caught.value)
 
+    def test_a_run_on_a_store_that_is_not_there_names_step_and_argument(self, stores, monkeypatch, impatient):
+        lake = register_s3(stores, f"http://127.0.0.1:{servers.free_port()}", monkeypatch, "bucket")
+
+        with pytest.raises(
+            DatastoreError, match=r"step 'total', argument 'data': datastore 'lake' .* cannot be reached"
+        ):
+            sum_of.run(data=lines_of(lake))
+        assert Workspace().runs() == []
+
     def test_a_store_that_goes_away_midway_leaves_nothing_half_written(
         self, stores, tmp_path, tmp_path_factory, monkeypatch, impatient
     ):
