@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pipelite.steps.commands import script, shell
 from pipelite.steps.environments import Environment
+from pipelite.steps.notebooks import glue, notebook
 from pipelite.steps.placeholders import Input, Output
 
-__all__ = ["Environment", "Input", "Output", "script", "shell"]
+__all__ = ["Environment", "Input", "Output", "glue", "notebook", "script", "shell"]

@@ -55,22 +55,14 @@ def script(
         If an argument or an option is wrong.
     """
     where = f"script({os.fspath(file)!r})"
-    path = os.fspath(file)
-    if source_directory is None:
-        source_directory, path = os.path.dirname(os.path.abspath(path)), os.path.basename(path)
-    needed = posixpath.normpath(path.replace(os.sep, "/"))
-    if os.path.isabs(path) or needed.startswith("../") or needed in ("", ".", ".."):
-        raise DefinitionError(
-            f"{where}: the file has to lie in the source directory {os.fspath(source_directory)!r}, and is given as seen "
-            'from there, such as "train.py"'
-        )
-    return _make(
+    needed, folder = find_source(file, source_directory, size_limit_bytes, where)
+    command = [needed, *_listed(arguments, "arguments", where)]
+    return make_step(
         run_script,
-        [needed, *_listed(arguments, "arguments", where)],
+        command,
+        {SOURCE: folder, COMMAND: encode(command), STDOUT: None},
         where=where,
         default_name=os.path.splitext(os.path.basename(needed))[0],
-        source=_source_folder(source_directory, needed, size_limit_bytes, where),
-        stdout=None,
         options=options,
     )
 
@@ -118,13 +110,13 @@ def shell(
     folder = None
     if source_directory is not None:
         folder = _source_folder(source_directory, "", size_limit_bytes, where)
-    return _make(
+    words = [program, *_listed(items[1:], "command", where)]
+    return make_step(
         run_command,
-        [program, *_listed(items[1:], "command", where)],
+        [*words, stdout],
+        {SOURCE: folder, COMMAND: encode(words), STDOUT: encode(stdout)},
         where=where,
         default_name=os.path.basename(program),
-        source=folder,
-        stdout=stdout,
         options=options,
     )
 
@@ -183,29 +175,35 @@ def _rebuilt(state: dict[str, Any]) -> CommandStep:
     return CommandStep(**state)
 
 
-def _make(
+def make_step(
     func: Callable[..., Any],
-    command: list[Any],
+    placeholders: list[Any],
+    fixed: Mapping[str, Any],
     *,
     where: str,
     default_name: str,
-    source: SourceFolder | None,
-    stdout: Output | None,
     options: dict[str, Any],
+    more_outputs: tuple[str, ...] = (),
 ) -> Step[..., Any]:
+    """A step of a function that is given the inputs by name, and what is the same for all calls.
+
+    Parameters
+    ----------
+    placeholders : where inputs and outputs are looked for
+    fixed : by names that no call could use by mistake: they are part of the key, and of what is said about it
+    more_outputs : outputs that are always there, behind those of the placeholders
+    """
     _refuse_outputs(options, where)
-    outputs = [each for each in _iter_placeholders([*command, stdout]) if isinstance(each, Output)]
-    names = [each.name for each in outputs]
+    names = [each.name for each in _iter_placeholders(placeholders) if isinstance(each, Output)]
+    names += more_outputs
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DefinitionError(f"{where}: {twice[0]!r} is the name of two outputs; give one of them another name")
-    inputs = dict.fromkeys(each.name for each in _iter_placeholders(command) if isinstance(each, Input))
+    inputs = dict.fromkeys(each.name for each in _iter_placeholders(placeholders) if isinstance(each, Input))
     both = sorted({*names} & {*inputs})
     if both:
         raise DefinitionError(f"{where}: {both[0]!r} is the name of an input and of an output; rename one of them")
     parameters = {name: Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in inputs}
-    # No name that a call could use by mistake: they are part of the key, and of what is said about it.
-    fixed = {SOURCE: source, COMMAND: _encode(command), STDOUT: _encode(stdout)}
     for name, value in fixed.items():
         parameters[name] = _fixed_parameter(name, value)
     rest = dict(options)
@@ -232,6 +230,22 @@ def _fixed_parameter(name: str, value: Any) -> Parameter:
 def _refuse_outputs(options: Mapping[str, Any], where: str) -> None:
     if "outputs" in options:
         raise DefinitionError(f'{where}: outputs= is not taken; write Output("name") among the arguments')
+
+
+def find_source(
+    file: str | os.PathLike[str], source_directory: str | os.PathLike[str] | None, limit: Any, where: str
+) -> tuple[str, SourceFolder]:
+    """Name of a file as seen from its source directory, and that directory, by default the folder that it lies in."""
+    path = os.fspath(file)
+    if source_directory is None:
+        source_directory, path = os.path.dirname(os.path.abspath(path)), os.path.basename(path)
+    needed = posixpath.normpath(path.replace(os.sep, "/"))
+    if os.path.isabs(path) or needed.startswith("../") or needed in ("", ".", ".."):
+        raise DefinitionError(
+            f"{where}: the file has to lie in the source directory {os.fspath(source_directory)!r}, and is given as seen "
+            'from there, such as "train.py"'
+        )
+    return needed, _source_folder(source_directory, needed, limit, where)
 
 
 def _source_folder(path: str | os.PathLike[str], needed: str, limit: Any, where: str) -> SourceFolder:
@@ -272,10 +286,10 @@ def _iter_placeholders(value: Any) -> Iterator[Input | Output]:
             yield from _iter_placeholders(each)
 
 
-def _encode(value: Any) -> Any:
+def encode(value: Any) -> Any:
     """With dicts in the place of placeholders, which are then plain values to all that follows."""
     if isinstance(value, list):
-        return [_encode(each) for each in value]
+        return [encode(each) for each in value]
     if isinstance(value, Input):
         return {"input": value.name}
     if isinstance(value, Output):
