@@ -121,16 +121,14 @@ def shell(
     )
 
 
-class CommandStep(Step[..., Any]):
-    """A step whose outputs are the files and folders that a command writes."""
+class SpecStep(Step[..., Any]):
+    """A step of a function of ours, which is given the inputs of a call and what was said when the step was made."""
 
     __slots__ = ()
 
-    starts_process = True
-
     @property
     def whole_output(self) -> str | None:
-        """With one output, that one: what the command writes is what its call stands for."""
+        """With one named output, that one: it is what a call stands for."""
         return self.outputs[0] if len(self.outputs) == 1 else super().whole_output
 
     def with_options(self, **changes: Any) -> Step[..., Any]:
@@ -139,7 +137,7 @@ class CommandStep(Step[..., Any]):
         return super().with_options(**changes)
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Outside of a pipeline: run the command here and now; gives the paths that it wrote to."""
+        """Outside of a pipeline: run it here and now."""
         try:
             _, inputs = self.split(self.signature.bind(args, kwargs))
         except BindError as exc:
@@ -148,18 +146,26 @@ class CommandStep(Step[..., Any]):
         return made[0] if made is not None and len(self.outputs) == 1 else made
 
     def _copied(self) -> Step[..., Any]:
-        return _rebuilt(self._state())
+        return _rebuilt(type(self), self._state())
 
     def _state(self) -> dict[str, Any]:
         names = ("func", "name", "is_named", "outputs", "options", "signature", "binds", "conditions")
         return {name: getattr(self, name) for name in names}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuilt, (self._state(),)
+        return _rebuilt, (type(self), self._state())
 
 
-class CommandSignature(Signature):
-    """The inputs of a command, and what is the same for all of its calls."""
+class CommandStep(SpecStep):
+    """A step whose outputs are the files and folders that a process writes."""
+
+    __slots__ = ()
+
+    starts_process = True
+
+
+class SpecSignature(Signature):
+    """The inputs of a call, and what is the same for all of its calls."""
 
     __slots__ = ()
 
@@ -171,8 +177,8 @@ class CommandSignature(Signature):
         return f"({', '.join(self.positional)})"
 
 
-def _rebuilt(state: dict[str, Any]) -> CommandStep:
-    return CommandStep(**state)
+def _rebuilt(kind: type[SpecStep], state: dict[str, Any]) -> SpecStep:
+    return kind(**state)
 
 
 def make_step(
@@ -184,6 +190,7 @@ def make_step(
     default_name: str,
     options: dict[str, Any],
     more_outputs: tuple[str, ...] = (),
+    kind: type[SpecStep] = CommandStep,
 ) -> Step[..., Any]:
     """A step of a function that is given the inputs by name, and what is the same for all calls.
 
@@ -209,11 +216,11 @@ def make_step(
     rest = dict(options)
     is_named = "name" in rest
     name = check_name(rest.pop("name", default_name), where=where)
-    return CommandStep(
+    return kind(
         func,
         name=name,
         is_named=is_named,
-        signature=CommandSignature(parameters),
+        signature=SpecSignature(parameters),
         outputs=tuple(names),
         options=change_options(StepOptions(), rest, where=where),
         binds="nothing",
