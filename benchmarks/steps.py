@@ -1,4 +1,4 @@
-"""What a script step costs over running the script, and what the snapshot of its source costs.
+"""What a script, an environment, a query and a snapshot cost over what they are made of.
 
 Run it with nothing else going on: `python benchmarks/steps.py [--quick]`. Figures are medians; the script's are those of
 pairs, each of a bare run and one as a step.
@@ -17,8 +17,8 @@ from pathlib import Path
 
 from tables import simple_table
 
-from pipelite import pipeline
-from pipelite.steps import Input, script
+from pipelite import Workspace, pipeline
+from pipelite.steps import Environment, Input, script, sql
 from pipelite.store import SourceFolder, Store, keep_snapshot, take_snapshot
 
 #: Source files count as settled when they are older than this.
@@ -66,6 +66,56 @@ def measure_snapshots(folder: Path, n: int) -> list[float]:
     return found[1:]
 
 
+def measure_environments(folder: Path, n: int) -> list[float]:
+    """Seconds that an environment which is there adds to a script step."""
+    Workspace().environments.mode = "build"
+    path = folder / "src" / "nothing.py"
+    plain = script(path.name, source_directory=path.parent, arguments=[Input("number")])
+    environment = Environment()
+
+    @pipeline
+    def flow(number: int):
+        plain(number=number)
+
+    @pipeline
+    def flow_there(number: int):
+        plain.with_options(environment=environment)(number=number)
+
+    found = []
+    for number in range(n + 1):
+        taken = []
+        for each in (flow, flow_there):
+            start = time.perf_counter()
+            each.run(number=-2 - number)
+            taken.append(time.perf_counter() - start)
+        found.append(taken[1] - taken[0])
+    return found[1:]
+
+
+def measure_queries(n: int) -> list[float]:
+    """Seconds of a query as a step over DuckDB itself."""
+    import duckdb
+
+    text = "SELECT sum(range) + $number AS total FROM range(1000000)"
+    ask = sql(text, parameters={"number": Input("number")})
+
+    @pipeline
+    def flow(number: int):
+        ask(number)
+
+    flow.run(number=-1)
+    found = []
+    for number in range(n):
+        start = time.perf_counter()
+        with duckdb.connect(config={"threads": 1}) as connection:
+            connection.sql(text, params={"number": number}).df()
+        bare = time.perf_counter() - start
+        start = time.perf_counter()
+        flow.run(number=number)
+        found.append(time.perf_counter() - start - bare)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few repetitions, to see that it works")
@@ -76,6 +126,8 @@ def main() -> None:
         os.environ["PIPELITE_WORKSPACE"] = str(folder / "workspace")
         rows = [
             ("script step over `python script.py`", _shown(measure_scripts(folder, n)), "60 ms"),
+            ("script step in an environment over one without", _shown(measure_environments(folder, n)), "10 ms"),
+            ("query as a step over DuckDB itself", _shown(measure_queries(n)), "10 ms"),
             ("snapshot of 1,000 unchanged files", _shown(measure_snapshots(folder, n)), "20 ms"),
         ]
     print(simple_table(("Work", "Figure", "At most"), rows))

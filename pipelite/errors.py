@@ -75,6 +75,10 @@ class CommandError(PipeliteError):
     """A script or another program that a step runs ended with an error, or did not write its outputs."""
 
 
+class QueryError(PipeliteError):
+    """The query of an SQL step failed, or does not fit its tables and parameters."""
+
+
 class SerializationError(PipeliteError):
     """An output of a step cannot be stored."""
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pipelite.steps.commands import script, shell
 from pipelite.steps.environments import Environment
+from pipelite.steps.notebooks import glue, notebook
 from pipelite.steps.placeholders import Input, Output
+from pipelite.steps.sql import sql
 
-__all__ = ["Environment", "Input", "Output", "script", "shell"]
+__all__ = ["Environment", "Input", "Output", "glue", "notebook", "script", "shell", "sql"]

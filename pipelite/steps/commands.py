@@ -55,22 +55,14 @@ def script(
         If an argument or an option is wrong.
     """
     where = f"script({os.fspath(file)!r})"
-    path = os.fspath(file)
-    if source_directory is None:
-        source_directory, path = os.path.dirname(os.path.abspath(path)), os.path.basename(path)
-    needed = posixpath.normpath(path.replace(os.sep, "/"))
-    if os.path.isabs(path) or needed.startswith("../") or needed in ("", ".", ".."):
-        raise DefinitionError(
-            f"{where}: the file has to lie in the source directory {os.fspath(source_directory)!r}, and is given as seen "
-            'from there, such as "train.py"'
-        )
-    return _make(
+    needed, folder = find_source(file, source_directory, size_limit_bytes, where)
+    command = [needed, *_listed(arguments, "arguments", where)]
+    return make_step(
         run_script,
-        [needed, *_listed(arguments, "arguments", where)],
+        command,
+        {SOURCE: folder, COMMAND: encode(command), STDOUT: None},
         where=where,
         default_name=os.path.splitext(os.path.basename(needed))[0],
-        source=_source_folder(source_directory, needed, size_limit_bytes, where),
-        stdout=None,
         options=options,
     )
 
@@ -118,27 +110,25 @@ def shell(
     folder = None
     if source_directory is not None:
         folder = _source_folder(source_directory, "", size_limit_bytes, where)
-    return _make(
+    words = [program, *_listed(items[1:], "command", where)]
+    return make_step(
         run_command,
-        [program, *_listed(items[1:], "command", where)],
+        [*words, stdout],
+        {SOURCE: folder, COMMAND: encode(words), STDOUT: encode(stdout)},
         where=where,
         default_name=os.path.basename(program),
-        source=folder,
-        stdout=stdout,
         options=options,
     )
 
 
-class CommandStep(Step[..., Any]):
-    """A step whose outputs are the files and folders that a command writes."""
+class SpecStep(Step[..., Any]):
+    """A step of a function of ours, which is given the inputs of a call and what was said when the step was made."""
 
     __slots__ = ()
 
-    starts_process = True
-
     @property
     def whole_output(self) -> str | None:
-        """With one output, that one: what the command writes is what its call stands for."""
+        """With one named output, that one: it is what a call stands for."""
         return self.outputs[0] if len(self.outputs) == 1 else super().whole_output
 
     def with_options(self, **changes: Any) -> Step[..., Any]:
@@ -147,7 +137,7 @@ class CommandStep(Step[..., Any]):
         return super().with_options(**changes)
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Outside of a pipeline: run the command here and now; gives the paths that it wrote to."""
+        """Outside of a pipeline: run it here and now."""
         try:
             _, inputs = self.split(self.signature.bind(args, kwargs))
         except BindError as exc:
@@ -156,18 +146,26 @@ class CommandStep(Step[..., Any]):
         return made[0] if made is not None and len(self.outputs) == 1 else made
 
     def _copied(self) -> Step[..., Any]:
-        return _rebuilt(self._state())
+        return _rebuilt(type(self), self._state())
 
     def _state(self) -> dict[str, Any]:
         names = ("func", "name", "is_named", "outputs", "options", "signature", "binds", "conditions")
         return {name: getattr(self, name) for name in names}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuilt, (self._state(),)
+        return _rebuilt, (type(self), self._state())
 
 
-class CommandSignature(Signature):
-    """The inputs of a command, and what is the same for all of its calls."""
+class CommandStep(SpecStep):
+    """A step whose outputs are the files and folders that a process writes."""
+
+    __slots__ = ()
+
+    starts_process = True
+
+
+class SpecSignature(Signature):
+    """The inputs of a call, and what is the same for all of its calls."""
 
     __slots__ = ()
 
@@ -179,43 +177,50 @@ class CommandSignature(Signature):
         return f"({', '.join(self.positional)})"
 
 
-def _rebuilt(state: dict[str, Any]) -> CommandStep:
-    return CommandStep(**state)
+def _rebuilt(kind: type[SpecStep], state: dict[str, Any]) -> SpecStep:
+    return kind(**state)
 
 
-def _make(
+def make_step(
     func: Callable[..., Any],
-    command: list[Any],
+    placeholders: list[Any],
+    fixed: Mapping[str, Any],
     *,
     where: str,
     default_name: str,
-    source: SourceFolder | None,
-    stdout: Output | None,
     options: dict[str, Any],
+    more_outputs: tuple[str, ...] = (),
+    kind: type[SpecStep] = CommandStep,
 ) -> Step[..., Any]:
+    """A step of a function that is given the inputs by name, and what is the same for all calls.
+
+    Parameters
+    ----------
+    placeholders : where inputs and outputs are looked for
+    fixed : by names that no call could use by mistake: they are part of the key, and of what is said about it
+    more_outputs : outputs that are always there, behind those of the placeholders
+    """
     _refuse_outputs(options, where)
-    outputs = [each for each in _iter_placeholders([*command, stdout]) if isinstance(each, Output)]
-    names = [each.name for each in outputs]
+    names = [each.name for each in _iter_placeholders(placeholders) if isinstance(each, Output)]
+    names += more_outputs
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DefinitionError(f"{where}: {twice[0]!r} is the name of two outputs; give one of them another name")
-    inputs = dict.fromkeys(each.name for each in _iter_placeholders(command) if isinstance(each, Input))
+    inputs = dict.fromkeys(each.name for each in _iter_placeholders(placeholders) if isinstance(each, Input))
     both = sorted({*names} & {*inputs})
     if both:
         raise DefinitionError(f"{where}: {both[0]!r} is the name of an input and of an output; rename one of them")
     parameters = {name: Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in inputs}
-    # No name that a call could use by mistake: they are part of the key, and of what is said about it.
-    fixed = {SOURCE: source, COMMAND: _encode(command), STDOUT: _encode(stdout)}
     for name, value in fixed.items():
         parameters[name] = _fixed_parameter(name, value)
     rest = dict(options)
     is_named = "name" in rest
     name = check_name(rest.pop("name", default_name), where=where)
-    return CommandStep(
+    return kind(
         func,
         name=name,
         is_named=is_named,
-        signature=CommandSignature(parameters),
+        signature=SpecSignature(parameters),
         outputs=tuple(names),
         options=change_options(StepOptions(), rest, where=where),
         binds="nothing",
@@ -232,6 +237,22 @@ def _fixed_parameter(name: str, value: Any) -> Parameter:
 def _refuse_outputs(options: Mapping[str, Any], where: str) -> None:
     if "outputs" in options:
         raise DefinitionError(f'{where}: outputs= is not taken; write Output("name") among the arguments')
+
+
+def find_source(
+    file: str | os.PathLike[str], source_directory: str | os.PathLike[str] | None, limit: Any, where: str
+) -> tuple[str, SourceFolder]:
+    """Name of a file as seen from its source directory, and that directory, by default the folder that it lies in."""
+    path = os.fspath(file)
+    if source_directory is None:
+        source_directory, path = os.path.dirname(os.path.abspath(path)), os.path.basename(path)
+    needed = posixpath.normpath(path.replace(os.sep, "/"))
+    if os.path.isabs(path) or needed.startswith("../") or needed in ("", ".", ".."):
+        raise DefinitionError(
+            f"{where}: the file has to lie in the source directory {os.fspath(source_directory)!r}, and is given as seen "
+            'from there, such as "train.py"'
+        )
+    return needed, _source_folder(source_directory, needed, limit, where)
 
 
 def _source_folder(path: str | os.PathLike[str], needed: str, limit: Any, where: str) -> SourceFolder:
@@ -272,10 +293,10 @@ def _iter_placeholders(value: Any) -> Iterator[Input | Output]:
             yield from _iter_placeholders(each)
 
 
-def _encode(value: Any) -> Any:
+def encode(value: Any) -> Any:
     """With dicts in the place of placeholders, which are then plain values to all that follows."""
     if isinstance(value, list):
-        return [_encode(each) for each in value]
+        return [encode(each) for each in value]
     if isinstance(value, Input):
         return {"input": value.name}
     if isinstance(value, Output):

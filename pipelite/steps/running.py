@@ -64,27 +64,27 @@ def _run(inputs: dict[str, Any], interpreter: tuple[str, ...]) -> Any:
     command, source, stdout = (inputs.pop(name) for name in (COMMAND, SOURCE, STDOUT))
     work = Path(tempfile.mkdtemp(prefix="command-", dir=here.scratch))
     folder = work / "run"
-    _copy_source(source, folder)
+    copy_source(source, folder)
     (folder / KEPT).mkdir(exist_ok=True)
-    outputs = {each["output"]: _output_path(work, each) for each in _iter_outputs([*command, stdout])}
+    outputs = {each["output"]: output_path(work, each) for each in iter_outputs([*command, stdout])}
     arguments = [*_iter_texts(command, inputs, outputs)]
     written_to = None if stdout is None else outputs[stdout["output"]]
     log = _Log(here)
     try:
         code = _wait([*interpreter, *arguments], folder, here, written_to)
     finally:
-        _keep_files(here, folder)
+        keep_files(here, folder)
     if code:
         raise CommandError(_describe_failure(arguments[0], code, log.read(folder), is_script=bool(interpreter)))
     for name, path in outputs.items():
-        _check_written(arguments[0], name, path, outputs)
+        check_written(arguments[0], name, path, outputs)
     return tuple(outputs.values()) or None
 
 
 def _wait(command: Sequence[str], folder: Path, here: StepContext, written_to: Path | None) -> int:
     """Run a process to its end; gives its exit code, or the signal that ended it as a negative number."""
     # What Python prints goes to a file here, where it would hold it back until the end.
-    variables = {**os.environ, "PYTHONUNBUFFERED": "1", **_library_variables(), **shared_variables(here)}
+    variables = {**os.environ, "PYTHONUNBUFFERED": "1", **library_variables(), **shared_variables(here)}
     if here._interpreter is not None:
         variables.update(here._interpreter.variables)
         programs = os.path.dirname(here._interpreter.python)
@@ -106,7 +106,7 @@ def _wait(command: Sequence[str], folder: Path, here: StepContext, written_to: P
     return process.wait()
 
 
-def _library_variables() -> dict[str, str]:
+def library_variables() -> dict[str, str]:
     """What a script needs to import this library where it is not installed, but lies in a folder of its own."""
     root = str(Path(__file__).resolve().parents[2])
     known = os.environ.get("PYTHONPATH", "")
@@ -115,7 +115,7 @@ def _library_variables() -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join(filter(None, (known, root)))}
 
 
-def _copy_source(source: SourceFolder | Path | None, folder: Path) -> None:
+def copy_source(source: SourceFolder | Path | None, folder: Path) -> None:
     """A copy that the command may change as it likes."""
     folder.mkdir()
     if source is None:
@@ -136,15 +136,15 @@ def _copy_source(source: SourceFolder | Path | None, folder: Path) -> None:
             target.chmod(0o755)
 
 
-def _iter_outputs(value: Any) -> Iterator[dict[str, Any]]:
+def iter_outputs(value: Any) -> Iterator[dict[str, Any]]:
     if isinstance(value, list):
         for each in value:
-            yield from _iter_outputs(each)
+            yield from iter_outputs(each)
     elif isinstance(value, dict) and "output" in value:
         yield value
 
 
-def _output_path(work: Path, output: Mapping[str, Any]) -> Path:
+def output_path(work: Path, output: Mapping[str, Any]) -> Path:
     # Each in a folder of its own: two may have the same file name.
     path: Path = work / "written" / output["output"] / output["file_name"]
     (path if output["is_folder"] else path.parent).mkdir(parents=True)
@@ -174,7 +174,7 @@ def _iter_texts(value: Any, inputs: Mapping[str, Any], outputs: Mapping[str, Pat
         yield text
 
 
-def _keep_files(here: StepContext, folder: Path) -> None:
+def keep_files(here: StepContext, folder: Path) -> None:
     """Keep what the command left in the folder for that with its run, also if it failed."""
     for top, _, names in os.walk(folder / KEPT):
         for name in sorted(names):
@@ -183,7 +183,7 @@ def _keep_files(here: StepContext, folder: Path) -> None:
                 here.upload_file(path.relative_to(folder).as_posix(), path)
 
 
-def _check_written(command: str, name: str, path: Path, outputs: Mapping[str, Path]) -> None:
+def check_written(command: str, name: str, path: Path, outputs: Mapping[str, Path]) -> None:
     if path.is_dir() and any(path.iterdir()):
         return
     if path.is_file():

@@ -1,0 +1,194 @@
+"""What runs in the worker for a query."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from pipelite._optional import require
+from pipelite.errors import QueryError
+from pipelite.execute import current_run
+
+QUERY, TABLES, PARAMETERS = "query", "tables of the query", "parameters of the query"
+DATABASE, KIND = "database of the query", "form of the result"
+RESULTS = ("dataframe", "arrow", "parquet")
+
+#: Ending of a file to the method of a DuckDB connection that reads it.
+_READERS = {
+    ".csv": "read_csv",
+    ".tsv": "read_csv",
+    ".txt": "read_csv",
+    ".parquet": "read_parquet",
+    ".json": "read_json",
+    ".jsonl": "read_json",
+    ".ndjson": "read_json",
+}
+_COMPRESSED = (".gz", ".zst")
+
+
+def run_query(**inputs: Any) -> Any:
+    """Run a query; gives its result in the form that was asked for."""
+    query, tables, parameters, database, kind = (
+        inputs.pop(name) for name in (QUERY, TABLES, PARAMETERS, DATABASE, KIND)
+    )
+    text = _read(query) if isinstance(query, Path) else query
+    values = {name: _plain(name, _value_of(each, inputs)) for name, each in parameters}
+    if database is not None:
+        return _ask_sqlite(_value_of(database, inputs), text, values, kind)
+    return _ask_duckdb(text, {name: _value_of(each, inputs) for name, each in tables}, values, kind)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as exc:
+        raise QueryError(f"the query cannot be read from {str(path)!r}: {exc}") from exc
+
+
+def _value_of(encoded: dict[str, Any], inputs: dict[str, Any]) -> Any:
+    return inputs[encoded["input"]] if "input" in encoded else encoded["value"]
+
+
+def _plain(name: str, value: Any) -> Any:
+    """A value to bind; numpy's scalars become Python's."""
+    if isinstance(value, Path):
+        raise QueryError(f"parameter {name!r} is a path; a parameter is a value: a file is one of the tables")
+    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
+
+
+def _ask_duckdb(text: str, tables: dict[str, Any], values: dict[str, Any], kind: str) -> Any:
+    duckdb = require("duckdb", extra="sql")
+    scratch = current_run().scratch
+    cores = os.environ.get("PIPELITE_STEP_SLOTS", "")
+    settings = {
+        "temp_directory": str(scratch),
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+    }
+    if cores.isdecimal() and int(cores) > 0:
+        settings["threads"] = int(cores)
+    with contextlib.closing(duckdb.connect(config=settings)) as connection:
+        files = [path for name, table in tables.items() for path in _add_table(connection, name, table, duckdb)]
+        # From here on nothing is read but what the step was given: anything else would not be part of its key.
+        connection.execute(f"SET allowed_paths = [{', '.join(map(_quoted, files))}]")
+        connection.execute(f"SET allowed_directories = [{_quoted(str(scratch))}]")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        try:
+            relation = _run_statements(connection, text, values)
+            return _take_relation(relation, kind, scratch)
+        except duckdb.Error as exc:
+            raise QueryError(f"the query failed: {exc}{_describe_tables(tables)}") from exc
+
+
+def _run_statements(connection: Any, text: str, values: dict[str, Any]) -> Any:
+    statements = connection.extract_statements(text)
+    wanted = {name for each in statements for name in each.named_parameters}
+    _check_names(wanted, set(values), "$")
+    relation = None
+    for place, statement in enumerate(statements, 1):
+        given = {name: values[name] for name in statement.named_parameters} or None
+        if place < len(statements):
+            connection.execute(statement, given)
+        else:
+            relation = connection.sql(statement, params=given)
+    if relation is None:
+        raise QueryError("the query gives no result; its last statement has to be a SELECT")
+    return relation
+
+
+def _check_names(wanted: set[str], given: set[str], mark: str) -> None:
+    missing, unused = sorted(wanted - given), sorted(given - wanted)
+    if missing:
+        raise QueryError(f"the query has {mark}{missing[0]}, and no parameter of that name is given")
+    if unused:
+        raise QueryError(f"parameter {unused[0]!r} is given, and the query has no {mark}{unused[0]}")
+
+
+def _take_relation(relation: Any, kind: str, scratch: Path) -> Any:
+    if kind == "dataframe":
+        require("pandas", extra="sql")
+        return relation.df()
+    if kind == "arrow":
+        require("pyarrow", extra="sql")
+        return relation.to_arrow_table()
+    path = scratch / "result.parquet"
+    relation.write_parquet(str(path))
+    return path
+
+
+def _add_table(connection: Any, name: str, table: Any, duckdb: Any) -> list[str]:
+    """Make a table known; gives the files that it is read from."""
+    if not isinstance(table, Path):
+        try:
+            connection.register(name, table)
+        except duckdb.Error as exc:
+            raise QueryError(
+                f"table {name!r} is a value of type {type(table).__qualname__!r}; a table is a DataFrame, an Arrow table, "
+                "or the path of a CSV, Parquet or JSON file"
+            ) from exc
+        return []
+    files = (
+        sorted(str(each.absolute()) for each in table.rglob("*") if each.is_file())
+        if table.is_dir()
+        else [str(table.absolute())]
+    )
+    readers = {_reader_of(name, path) for path in files}
+    if len(readers) != 1:
+        what = "files of several kinds" if readers else "no files"
+        raise QueryError(f"table {name!r}: the folder {str(table)!r} has {what}; files of one kind are expected")
+    try:
+        getattr(connection, readers.pop())(files).create_view(name)
+    except duckdb.Error as exc:
+        raise QueryError(f"table {name!r} cannot be read from {str(table)!r}: {exc}") from exc
+    return files
+
+
+def _reader_of(name: str, path: str) -> str:
+    stem, ending = os.path.splitext(path)
+    if ending in _COMPRESSED:
+        ending = os.path.splitext(stem)[1]
+    if ending.lower() not in _READERS:
+        raise QueryError(
+            f"table {name!r}: of {path!r} cannot be told what it is; the name ends in one of {', '.join(_READERS)}"
+        )
+    return _READERS[ending.lower()]
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _describe_tables(tables: dict[str, Any]) -> str:
+    return f"\nIts tables are {', '.join(tables)}." if tables else "\nIt has no tables; tables= gives it some."
+
+
+def _ask_sqlite(database: Any, text: str, values: dict[str, Any], kind: str) -> Any:
+    if not isinstance(database, Path):
+        raise QueryError(
+            f"the database is a value of type {type(database).__qualname__!r}; the path of a file is expected"
+        )
+    # The file is one of the step's inputs, and those do not change.
+    place = f"file:{quote(str(database.absolute()))}?mode=ro&immutable=1"
+    try:
+        with contextlib.closing(sqlite3.connect(place, uri=True)) as connection:
+            cursor = connection.execute(text, values)
+            if cursor.description is None:
+                raise QueryError("the query gives no result; it has to be a SELECT")
+            names = [each[0] for each in cursor.description]
+            rows = cursor.fetchall()
+    except sqlite3.Error as exc:
+        raise QueryError(f"the query failed in {str(database)!r}: {exc}") from exc
+    frame = require("pandas", extra="sql").DataFrame(rows, columns=names)
+    if kind == "dataframe":
+        return frame
+    table = require("pyarrow", extra="sql").Table.from_pandas(frame, preserve_index=False)
+    if kind == "arrow":
+        return table
+    path = current_run().scratch / "result.parquet"
+    require("pyarrow.parquet", extra="sql").write_table(table, path)
+    return path
