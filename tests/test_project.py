@@ -181,3 +181,9 @@ def readme_commands() -> list[str]:
     found = [line.strip().removeprefix("$ ") for line in lines if "python3 -m venv" in line]
     assert len(found) == 2
     return found
+
+
+def test_no_two_test_files_have_the_same_name():
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+
+    assert sorted(name for name in set(names) if names.count(name) > 1) == []
