@@ -311,12 +311,15 @@ class Datastore:
         raise TypeError(f"datastore {self.name!r} does not travel; pass its name, and open it where it is used")
 
 
+#: By workspace, name and process, as long as nothing is changed: they keep their connections.
+_opened: dict[tuple[Path, str, int], tuple[tuple[Any, ...], Datastore]] = {}
+
+
 class Datastores(Mapping[str, Datastore]):
     """The datastores of a workspace, by name. `local`, a folder in the workspace, is always there."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._opened: dict[str, tuple[tuple[Any, ...], Datastore]] = {}
 
     def register(
         self,
@@ -396,11 +399,10 @@ class Datastores(Mapping[str, Datastore]):
             raise UnknownNameError(
                 f"there is no datastore {name!r}; there are {', '.join(self)}; `pipelite datastores add {name} URL` makes one"
             )
-        # The same object as long as nothing was changed: it keeps its connection.
-        stamp = tuple(rows[0])
-        known = self._opened.get(name)
+        stamp, place = tuple(rows[0]), (self._store.path, name, os.getpid())
+        known = _opened.get(place)
         if known is None or known[0] != stamp:
-            known = self._opened[name] = stamp, _from_row(rows[0], self._store.path)
+            known = _opened[place] = stamp, _from_row(rows[0], self._store.path)
         return known[1]
 
     def __iter__(self) -> Iterator[str]:

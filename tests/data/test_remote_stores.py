@@ -235,6 +235,17 @@ def make_settled(lake):
             lake.location.files.ftp.utime(lake.location._full(entry.path), (10**9, 10**9))
 
 
+def test_one_connection_serves_every_look(request, stores, monkeypatch, tmp_path, source):
+    lake = make_sftp(request, stores, monkeypatch, "", tmp_path)
+    lake.upload(source)
+    client = lake.location.files
+
+    for _ in range(3):
+        lines_of(lake).look()
+    assert Workspace().datastores["lake"].location.files is client
+    lake.location.reconnect()
+
+
 class TestRefusals:
     def test_wrong_credentials_are_told_without_showing_them(
         self, stores, s3_server, sftp_server, azure_server, monkeypatch
