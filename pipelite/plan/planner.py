@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from pipelite.define import Expander, Graph, Item, Node, Output, Step, iter_handles, replace_handles
-from pipelite.errors import FingerprintError, UnhashableError
+from pipelite.errors import EnvironmentFailed, FingerprintError, UnhashableError
 from pipelite.fingerprint import (
     ENVIRONMENT,
     Fingerprinter,
@@ -36,12 +36,14 @@ _SMALL = frozenset({int, float, str, bool, type(None)})
 class PlannedNode:
     """One node on its way: what is known of it so far."""
 
-    __slots__ = ("code", "decision", "form", "inputs", "key", "node", "outputs", "paths")
+    __slots__ = ("code", "decision", "environment", "form", "inputs", "key", "node", "outputs", "paths")
 
     def __init__(self, node: Node) -> None:
         self.node = node
         self.key: str | None = None
         self.code: str | None = None
+        #: Python's minor version, and what of packages it asks for.
+        self.environment = ENVIRONMENT
         #: Its inputs as the store keeps them: JSON of name to identity and origin.
         self.inputs = "{}"
         #: Inputs that are files or folders.
@@ -61,6 +63,8 @@ class StepCode:
     quoted: dict[str, str]
     #: Output names, one at least.
     outputs: tuple[str, ...]
+    #: See `PlannedNode`.
+    environment: str
     #: What its keys begin with.
     call: str
 
@@ -219,13 +223,14 @@ class Planner:
             fingerprint = self.fingerprinter.code(
                 step.func, version=options.version, depends_on=options.depends_on, track=options.track
             )
-        except FingerprintError as exc:
+        except (FingerprintError, EnvironmentFailed) as exc:
             raise type(exc)(f"step {step.name!r}: {exc}", step=step.name) from exc
         outputs = step.outputs or (RESULT,)
         return StepCode(
             fingerprint,
             {name: quote(name) for name in step.parameters},
             outputs,
+            environment,
             describe_call(fingerprint.digest, outputs, environment),
         )
 
@@ -256,6 +261,7 @@ class Planner:
                 )
             identities.append((name, identity))
         state.code = code.fingerprint.digest
+        state.environment = code.environment
         state.inputs = "{" + ",".join(texts) + "}"
         state.key = compute_key(code.call, identities)
 
