@@ -13,7 +13,7 @@ from pipelite.define import Node, Step, describe_place, iter_handles
 from pipelite.execute.messages import Outcome
 from pipelite.execute.spool import SpoolReader
 from pipelite.execute.state import NodeRun
-from pipelite.fingerprint import ENVIRONMENT, digest, qualified_name
+from pipelite.fingerprint import digest, qualified_name
 from pipelite.plan import uses_of
 from pipelite.records import ArtifactRef, Status
 from pipelite.store import RunWriter, now_text, to_json
@@ -92,7 +92,7 @@ class Recorder:
             state.code,
             state.inputs,
             _names_before(node) if node.after or node.conditions else "[]",
-            ENVIRONMENT,
+            state.environment,
             outcome.outputs if failure is None else None,
             outcome.form,
             None,
@@ -354,7 +354,7 @@ class Recorder:
             state.code,
             state.inputs,
             _names_before(node) if node.after or node.conditions else "[]",
-            ENVIRONMENT,
+            state.environment,
             outputs,
             form,
             computed_by,

@@ -12,7 +12,14 @@ from typing import Any
 import attrs
 
 from pipelite.define import Expander, Graph, Item, Node, Output, Step, iter_handles, replace_handles
-from pipelite.errors import DatasetError, DatastoreError, FingerprintError, UnhashableError, UnknownNameError
+from pipelite.errors import (
+    DatasetError,
+    DatastoreError,
+    EnvironmentFailed,
+    FingerprintError,
+    UnhashableError,
+    UnknownNameError,
+)
 from pipelite.fingerprint import (
     ENVIRONMENT,
     Fingerprinter,
@@ -37,12 +44,14 @@ _SMALL = frozenset({int, float, str, bool, type(None)})
 class PlannedNode:
     """One node on its way: what is known of it so far."""
 
-    __slots__ = ("code", "decision", "form", "inputs", "key", "node", "outputs", "paths")
+    __slots__ = ("code", "decision", "environment", "form", "inputs", "key", "node", "outputs", "paths")
 
     def __init__(self, node: Node) -> None:
         self.node = node
         self.key: str | None = None
         self.code: str | None = None
+        #: Python's minor version, and what of packages it asks for.
+        self.environment = ENVIRONMENT
         #: Its inputs as the store keeps them: JSON of name to identity and origin.
         self.inputs = "{}"
         #: Inputs that are files or folders, or stand for data in files.
@@ -62,6 +71,8 @@ class StepCode:
     quoted: dict[str, str]
     #: Output names, one at least.
     outputs: tuple[str, ...]
+    #: See `PlannedNode`.
+    environment: str
     #: What its keys begin with.
     call: str
 
@@ -235,13 +246,14 @@ class Planner:
             fingerprint = self.fingerprinter.code(
                 step.func, version=options.version, depends_on=options.depends_on, track=options.track
             )
-        except FingerprintError as exc:
+        except (FingerprintError, EnvironmentFailed) as exc:
             raise type(exc)(f"step {step.name!r}: {exc}", step=step.name) from exc
         outputs = step.outputs or (RESULT,)
         return StepCode(
             fingerprint,
             {name: quote(name) for name in step.parameters},
             outputs,
+            environment,
             describe_call(fingerprint.digest, outputs, environment),
         )
 
@@ -272,6 +284,7 @@ class Planner:
                 )
             identities.append((name, identity))
         state.code = code.fingerprint.digest
+        state.environment = code.environment
         state.inputs = "{" + ",".join(texts) + "}"
         state.key = compute_key(code.call, identities)
 

@@ -29,6 +29,8 @@ from pipelite.store import FileLock, remove_tree
 FOLDER = "environments"
 #: Written into such a folder when all is there; says what is.
 _READY = "environment.json"
+#: Characters of a list of requirements that are shown.
+_SHOWN_CHARS = 200
 #: Lines of the installer's that an error shows.
 _SHOWN_LINES = 20
 #: What pipelite itself needs comes last on the import path of an environment, behind what that has of its own.
@@ -96,7 +98,10 @@ class Environment:
 
     def identity(self) -> str:
         """What it adds to a step's key: its requirements, Python and variables."""
-        return digest("environment", self._content().encode(), json.dumps(self.variables).encode())
+        content = digest("environment", self._content().encode(), json.dumps(self.variables).encode())
+        # For people, who are told when it changed; the digest is what tells two apart. Values of variables may be secret.
+        shown = ", ".join([*sorted(self._lines()), *(f"{name}=..." for name, _ in self.variables)])
+        return f"with {shown[:_SHOWN_CHARS]} ({content[:32]})"
 
     def prepare(self, root: Path, mode: str) -> Interpreter:
         """The interpreter that serves; makes it below the workspace if need be.

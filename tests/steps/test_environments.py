@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import zipfile
@@ -238,6 +239,39 @@ def test_the_command_line_lists_and_removes_environments(tiny, workspace):
     assert "there is no environment 'x'" in command("remove", "x").stderr
     with pytest.raises(NotFoundError):
         Workspace().environments.remove(environment.name)
+
+
+def test_a_requirements_file_that_is_not_there_is_an_error_that_names_the_step(tmp_path):
+    there = version.with_options(environment=Environment(requirements="nowhere.txt"))
+
+    @pipeline
+    def flow():
+        there(1)
+
+    with pytest.raises(
+        EnvironmentFailed, match=r"step 'version': the requirements file '.*/nowhere.txt' cannot be read"
+    ):
+        flow.run()
+    assert Workspace().runs() == []
+
+
+def test_explain_names_a_changed_environment():
+    def run(package):
+        there = where.with_options(environment=Environment(packages=[package]))
+
+        @pipeline
+        def flow():
+            return there()
+
+        return flow.run()
+
+    run("attrs")
+    changed = run("attrs>=20")
+
+    explained = subprocess.run(
+        [sys.executable, "-m", "pipelite", "runs", "explain", changed.id], capture_output=True, text=True, timeout=60
+    ).stdout
+    assert re.search(r"python 3\.\d+ with attrs \(\w+\) -> python 3\.\d+ with attrs>=20 \(\w+\)", explained), explained
 
 
 def test_a_function_with_an_environment_does_not_run_in_a_thread(tiny):

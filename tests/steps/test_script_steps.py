@@ -612,6 +612,15 @@ def test_mistakes_are_found_where_they_are_written(make, message):
         make()
 
 
+def test_a_script_step_travels_with_all_that_was_said_of_it(source):
+    import pickle
+
+    clean = pickle.loads(pickle.dumps(upper(retries=2)))
+
+    assert clean(raw=Path("raw.txt"), times=2).read_text() == "ABCABC"
+    assert (clean.name, clean.options.retries) == ("upper", 2)
+
+
 def test_a_call_with_a_wrong_argument_names_what_the_script_takes(source):
     clean = upper()
 
