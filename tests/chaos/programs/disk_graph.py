@@ -15,7 +15,8 @@ faults.install()
 def array(number: int):
     print(f"array {number}")
     current_run().log("number", number)
-    return np.full(5000, number)
+    # Large enough for its place on the disk to be reserved first.
+    return np.full(200_000, number)
 
 
 @step

@@ -23,7 +23,7 @@ def check_whole(store: Store) -> None:
 def check_complete(run, number: int) -> None:
     """A run of `disk_graph` that says that it completed has everything."""
     assert run.status == "completed"
-    assert run.outputs["total"] == 8000 * number + 500 * len(f"one {number}")
+    assert run.outputs["total"] == 203_000 * number + 500 * len(f"one {number}")
     assert run.metrics["number"] == number
     assert run.tags["number"] == str(number)
     assert run.steps["array"].logs == f"array {number}\n"
