@@ -237,14 +237,15 @@ def go_on_and_check(project: Path, before) -> object:
     return run
 
 
-@pytest.mark.parametrize("n_lines", [1, 9, 16, 25, 36])
+@pytest.mark.parametrize("n_lines", [1, 9, 16, 25, 32])
 def test_a_killed_search_goes_on_from_what_it_had_heard(project, n_lines):
     write(project, SEARCH)
     process = start("run", "flow.py", "--quiet")
     until(lambda: len(ledger(project)) >= n_lines or process.poll() is not None)
     interrupted = kill(process)
 
-    run = go_on_and_check(project, interrupted)
+    # Of the last moments of a search a fast machine may be through before the signal arrives.
+    run = interrupted if interrupted.status == "completed" else go_on_and_check(project, interrupted)
 
     check_decisions(project, run)
 
