@@ -250,7 +250,8 @@ def test_many_deaths_leave_no_descriptors_behind(workspace, size, figures):
     first = count_after(1, 0)
     last = [count_after(2 + round_, first) for round_ in range(20 if size == "full" else 2)][-1]
 
-    assert last <= first
+    # Fewer than one a death: what else goes on in this process may have opened something for good.
+    assert last <= first + 2
     figures["deaths"] = 2 * (22 if size == "full" else 4)
     figures["descriptors more than at first"] = last - first
 
