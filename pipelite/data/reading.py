@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -309,13 +310,14 @@ def _add_columns(table: Table, columns: Mapping[str, Any]) -> Table:
 # Rows.
 
 
-class _Operation:
+class _Operation(ABC):
     """One thing that is done with the rows; told the parts in order."""
 
     is_done = False
 
+    @abstractmethod
     def __call__(self, table: Table) -> Table:
-        raise NotImplementedError
+        """The rows of one part after it."""
 
 
 class _Keep(_Operation):
