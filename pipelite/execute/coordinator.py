@@ -406,7 +406,7 @@ class Coordinator:
             self._inbox.put(event)
 
     def _may_go_on_here(self, lease: Lease, future: Future[bytes]) -> bool:
-        """Whether the thread that brings a result may take the turn: it is the local pool's, and all is well."""
+        """Whether the thread that brings a result may take the turn: it comes from a local worker, and all is well."""
         return (
             lease.worker is not None
             and not self._is_asked_to_end
@@ -417,7 +417,7 @@ class Coordinator:
         )
 
     def _go_on_here(self) -> None:
-        """Take a turn in a thread of the pool, and leave what takes longer to the coordinator's own."""
+        """Take a turn in the thread that brought a result, and leave what takes longer to the coordinator's own."""
         leave_thread_alone()
         try:
             with self._store.database.lent(self._connection):

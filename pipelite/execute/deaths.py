@@ -37,7 +37,7 @@ class Death:
 def take_in(lease: Lease, batch: list[NodeRun], error: BaseException | None = None) -> Death:
     """Make sure that a worker is gone, with all that it started, and tell whom to charge.
 
-    `error` is what its pool said; the pool may also have given up a worker that lives.
+    `error` is what came instead of a result.
     """
     worker = lease.worker
     assert worker is not None

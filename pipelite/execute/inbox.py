@@ -1,8 +1,8 @@
 """What a coordinator has to hear, and the turn to act on it.
 
 A run is coordinated by one thread at a time, but not always the same one. While the coordinator's own thread waits, the
-pool's thread that brings a result takes its turn: it records the result and sends what comes next, which saves two changes of thread
-(a third of the time between two tiny steps, one of which waits for the other).
+thread that brings a result from a worker takes its turn: it records the result and sends what comes next, which saves
+two changes of thread between two steps, one of which waits for the other.
 """
 
 from __future__ import annotations

@@ -159,5 +159,5 @@ class Returned(NamedTuple):
     #: Parts of the log file as (offset, bytes) and records of the spool, from a worker with a folder of its own.
     log_parts: tuple[tuple[int, bytes], ...] = ()
     spool_part: bytes = b""
-    #: Why nothing came of it, if the worker that had it first was lost.
+    #: Why nothing came of it: the worker that had it first was lost, or it could not begin.
     loss: str | None = None

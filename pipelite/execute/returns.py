@@ -53,6 +53,8 @@ class Returns:
         lease.batches.popleft()
         returned: Returned = pickle.loads(future.result())
         if returned.loss is not None:
+            if returned.is_spent:
+                self._dismiss(lease)
             self._take_in_loss(batch, Failure(type_name="WorkerDied", message=returned.loss, traceback=""))
             return
         if lease.target.exchange is not None:

@@ -1,17 +1,19 @@
-"""The local compute target: slots, each a loky executor with a single worker.
+"""The local compute target: slots, each a worker process of joblib's loky and the way to it.
 
 One worker a slot, so that ending one step, or its death, touches no other.
 """
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import os
 import pickle
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pipelite.execute.ending import WorkerProcess, dismiss_watcher, end_workers, make_badge, wear
 from pipelite.execute.exchange import Exchange
@@ -19,8 +21,14 @@ from pipelite.execute.messages import Batch, RunSetup
 from pipelite.execute.threads import CORES_VARIABLE, STEP_SLOTS_VARIABLE, make_worker_environment
 from pipelite.records import Failure
 
+if TYPE_CHECKING:
+    from pipelite.execute.channel import Channel
+
 #: How many slots this machine has, where it should not be the number of its cores.
 SLOTS_VARIABLE = "PIPELITE_SLOTS"
+
+#: At the interpreter's end idle workers have this long to end by themselves.
+GO_WITHIN_S = 2.0
 
 
 class Slot:
@@ -28,7 +36,7 @@ class Slot:
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self._executor: Any = None
+        self._channel: Channel | None = None
         #: Its worker, as soon as one was started.
         self.worker: WorkerProcess | None = None
         #: Number of the run setup that its worker has.
@@ -46,14 +54,9 @@ class Slot:
         RuntimeError
             If the worker died since the last batch; `replace` helps.
         """
-        from pipelite.execute.worker import run_batch
-
-        payload = pickle.dumps(batch, pickle.HIGHEST_PROTOCOL)
-        return self._start().submit(run_batch, payload)  # type: ignore[no-any-return]
-
-    def warm_up(self) -> None:
-        """Start the worker, without waiting for it."""
-        self._start()
+        if self._channel is None:
+            self._channel = self._start()
+        return self._channel.submit(pickle.dumps(batch, pickle.HIGHEST_PROTOCOL))
 
     def files_name(self) -> str | None:
         """Name of its worker's files."""
@@ -64,37 +67,43 @@ class Slot:
 
     def replace(self) -> None:
         """End the worker at once, with all it started; the next batch starts another."""
-        executor, self._executor = self._executor, None
         worker, self.worker = self.worker, None
         if worker is not None:
             end_workers([worker])
+        self.dismiss()
         self.setup = None
         self.functions = set()
         self.sources = {}
-        if executor is not None:
-            executor.shutdown(wait=False, kill_workers=True)
 
-    def _start(self) -> Any:
-        if self._executor is None:
-            from joblib.externals.loky.process_executor import ProcessPoolExecutor
+    def dismiss(self) -> None:
+        """Have the worker end by itself, once it has done what it was sent."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.close()
 
-            from pipelite.execute.worker import start_worker
+    def _start(self) -> Channel:
+        """Start the worker, without waiting for it."""
+        with _import_lock:
+            # Its modules import each other in a ring: a second thread would find them half there.
+            from joblib.externals.loky.backend.process import LokyProcess
 
-            badge = make_badge()
-            self._executor = executor = ProcessPoolExecutor(
-                max_workers=1,
-                initializer=start_worker,
-                initargs=(os.getpid(),),
-                env=wear(make_worker_environment(os.environ), badge),
-            )
-            executor._ensure_executor_running()
-            # With a writer of our own the pool's reader would wait for ever for the rest of a result whose writer died.
-            executor._result_queue._writer.close()
-            process = next(iter(executor._processes.values()), None)
-            if process is None:
-                raise RuntimeError("a worker process ended as soon as it was started")
-            self.worker = WorkerProcess(process, badge)
-        return self._executor
+            from pipelite.execute.channel import Channel
+            from pipelite.execute.worker import serve
+
+        badge = make_badge()
+        channel = Channel()
+        process = LokyProcess(
+            target=serve,
+            args=(os.getpid(), channel.worker_end),
+            env=wear(make_worker_environment(os.environ), badge),
+        )
+        process.start()
+        channel.open()
+        self.worker = WorkerProcess(process, badge)
+        # Registered after that of multiprocessing, it is called before: that one waits for all processes.
+        atexit.unregister(_let_workers_go)
+        atexit.register(_let_workers_go)
+        return channel
 
 
 class LocalTarget:
@@ -171,6 +180,7 @@ class LocalTarget:
 _target: LocalTarget | None = None
 _target_pid: int | None = None
 _target_lock = threading.Lock()
+_import_lock = threading.Lock()
 
 
 def local_target() -> LocalTarget:
@@ -191,6 +201,20 @@ def close_local_target() -> None:
         if target is not None and _target_pid == os.getpid():
             target.close()
             dismiss_watcher()
+
+
+def _let_workers_go() -> None:
+    """At the end of the interpreter: let workers end as programs do, but not for ever."""
+    with _target_lock:
+        if _target is None or _target_pid != os.getpid():
+            return
+        for slot in _target.slots:
+            slot.dismiss()
+        until = time.monotonic() + GO_WITHIN_S
+        for slot in _target.slots:
+            if slot.worker is not None:
+                slot.worker.wait(max(0.0, until - time.monotonic()))
+        _target.close()
 
 
 def count_slots() -> int:

@@ -27,9 +27,9 @@ from typing import NamedTuple
 import attrs
 
 from pipelite.errors import ComputeTargetError
-from pipelite.execute.child import is_readable, receive, send
 from pipelite.execute.deaths import describe_exit, describe_memory, read_peak
 from pipelite.execute.ending import end_trees, make_badge, wear
+from pipelite.execute.framing import is_readable, receive, send
 from pipelite.execute.logs import cap_log
 from pipelite.execute.messages import CANCELED, Batch, Outcome, Returned, RunSetup
 from pipelite.execute.spool import Mark, MarkFile

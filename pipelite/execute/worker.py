@@ -7,6 +7,7 @@ writes the database.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import itertools
 import multiprocessing
 import os
@@ -18,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from multiprocessing.connection import Connection
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,6 +32,7 @@ from pipelite.execute.badges import VARIABLE as BADGE_VARIABLE
 from pipelite.execute.capture import OutputFile, silence
 from pipelite.execute.ending import adopt_orphans, own_badge
 from pipelite.execute.failures import describe_exception
+from pipelite.execute.framing import receive, send
 from pipelite.execute.functions import describe_import_error, import_module, receive_function
 from pipelite.execute.inherited import keep_file
 from pipelite.execute.leftovers import end_leftovers, has_children
@@ -435,8 +438,17 @@ _worker: Worker | None = None
 _pool_script: ModuleType | None = None
 
 
+def serve(parent: int, line: Connection) -> None:
+    """The life of a local worker: run batches that come until the other end is closed."""
+    start_worker(parent)
+    # It came by inheritance; what a step starts has no part in it.
+    os.set_inheritable(line.fileno(), False)
+    while (payload := receive(line.fileno())) is not None:
+        send(line.fileno(), run_batch(payload))
+
+
 def start_worker(parent: int) -> None:
-    """Prepare a fresh worker process; loky's initializer."""
+    """Prepare a fresh worker process."""
     global _worker
     # Ctrl-C reaches the whole group; the coordinator decides what becomes of the steps.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -444,8 +456,10 @@ def start_worker(parent: int) -> None:
     multiprocessing.set_start_method(None, force=True)
     _pass_over_sigterm()
     silence()
+    if "PYTHONFAULTHANDLER" not in os.environ:
+        # A crash in C code says where, in the step's log.
+        faulthandler.enable()
     adopt_orphans()
-    _keep_the_pool_from_replacing_this_process()
     _become_nobodys_script()
     threading.Thread(target=_leave_with_parent, args=(parent,), daemon=True, name="pipelite-parent-watch").start()
     _worker = Worker(os.environ[BADGE_VARIABLE])
@@ -460,18 +474,11 @@ def _pass_over_sigterm() -> None:
     os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
 
-def _keep_the_pool_from_replacing_this_process() -> None:
-    """The pool starts a new process where one has grown by 300 MB; that one would not know the run and its functions."""
-    from joblib.externals.loky import process_executor
-
-    process_executor._MAX_MEMORY_LEAK_SIZE = float("inf")
-
-
 def _become_nobodys_script() -> None:
-    """Put an empty module in the place of the pool's own start-up script.
+    """Put an empty module in the place of the start-up script of loky's processes.
 
     What is looked up in `__main__` is looked up for the user: a notebook's classes, the name of the running script. The
-    pool's script is kept, as code of it is still running.
+    first one is kept, as code of it is still running.
     """
     global _pool_script
     _pool_script = sys.modules["__main__"]
@@ -479,16 +486,18 @@ def _become_nobodys_script() -> None:
 
 
 def run_batch(payload: bytes) -> bytes:
-    """Run a pickled `Batch`; gives a pickled `Returned`.
-
-    Bytes in, bytes out: the pool then has nothing to look into, and plain pickle is faster than its own.
-    """
+    """Run a pickled `Batch`; gives a pickled `Returned`."""
     assert _worker is not None
-    return pickle.dumps(_worker.run(pickle.loads(payload)), pickle.HIGHEST_PROTOCOL)
+    try:
+        returned = _worker.run(pickle.loads(payload))
+    except Exception as exc:
+        # Around the steps, not in one: memory that does not suffice for the batch, for example.
+        returned = Returned((), None, None, is_spent=True, loss=f"its worker could not go on: {exc!r}")
+    return pickle.dumps(returned, pickle.HIGHEST_PROTOCOL)
 
 
 def _leave_with_parent(parent: int) -> None:
-    # The pool's workers outlive a parent that got SIGKILL by up to a minute, and finish its steps meanwhile. The watcher
+    # A worker would finish its step before it saw that its parent got SIGKILL. The watcher
     # ends them sooner, also where C code keeps this thread from running; this is for the case that it was killed itself.
     while os.getppid() == parent:
         time.sleep(PARENT_POLL_S)

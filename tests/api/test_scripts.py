@@ -321,6 +321,42 @@ def test_a_rerun_of_what_no_import_finds_says_so(workspace, monkeypatch):
         local.run().rerun()
 
 
+@pytest.mark.parametrize("after", ["", "time.sleep(0.6)", "train.with_options(quiet=True).run(count=1)"])
+def test_a_submitted_run_goes_on_where_the_script_ends(project, after):
+    (project / "late.py").write_text(f"""
+import atexit, sys, time
+from pathlib import Path
+from pipelite import pipeline, step
+
+@step
+def grow(x):
+    # Runs in a worker, which ends as programs do.
+    if "late" not in sys.argv:
+        sys.argv.append("late")
+        atexit.register(Path(f"ended-{{x}}").touch)
+    time.sleep(0.2)
+    return x + 1
+
+@pipeline
+def train(count: int = 5):
+    x = 10 * count
+    for _ in range(count):
+        x = grow(x)
+    return x
+
+if __name__ == "__main__":
+    train.submit()
+    {after}
+""")
+
+    python("late.py")
+
+    runs = Workspace().runs()
+    assert [run.status for run in runs] == ["completed"] * len(runs)
+    assert 55 in [run.outputs["result"] for run in runs]
+    assert list(project.glob("ended-*"))
+
+
 def test_no_process_outlives_a_script(project):
     done = python("-c", "import flow; flow.train.run(); import os; print(os.getpid())")
 
