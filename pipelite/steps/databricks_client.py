@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 
 import pipelite
 from pipelite._optional import require
-from pipelite.data.credentials import hide, load_credentials
 from pipelite.errors import CommandError, DatastoreError, DefinitionError
 
 #: Seconds for which a call that is throttled, or does not get through, is tried again.
@@ -61,6 +59,13 @@ class Client:
         from databricks.sdk import WorkspaceClient
         from databricks.sdk.config import Config
 
+        from pipelite.data.credentials import hide, load_credentials
+
+        unknown = sorted(connection.keys() - {each.name for each in Config.attributes()})
+        if unknown:
+            raise CommandError(
+                f"connection={{...}} to Databricks: the SDK knows no setting {', '.join(map(repr, unknown))}"
+            )
         references = {name: str(value) for name, value in connection.items() if _is_reference(value)}
         settings = {name: value for name, value in connection.items() if name not in references}
         try:
@@ -87,6 +92,8 @@ class Client:
 
     def show(self, text: str | None) -> str:
         """What Databricks says, without colors and without a secret of ours."""
+        from pipelite.data.credentials import hide
+
         return hide(_ANSI.sub("", text or "").strip(), self._secrets)
 
     @contextlib.contextmanager
@@ -98,20 +105,21 @@ class Client:
         CommandError
             If the call fails, also after it was tried again for as long as it may be.
         """
-        from databricks.sdk import errors
+        from databricks.sdk.errors import NotFound, PermissionDenied, Unauthenticated
+        from databricks.sdk.errors.base import DatabricksError
         from requests import RequestException
 
         try:
             yield
-        except (errors.PermissionDenied, errors.Unauthenticated) as exc:
+        except (PermissionDenied, Unauthenticated) as exc:
             raise CommandError(
                 f"{what}: {self.host} refuses it: {self.show(str(exc))}; check the token, and what it is allowed to do"
             ) from None
-        except errors.NotFound as exc:
+        except NotFound as exc:
             raise CommandError(
                 f"{what}: {self.host} does not find it: {self.show(str(exc))}; check the names and paths of the step"
             ) from None
-        except (errors.DatabricksError, RequestException, ValueError) as exc:
+        except (DatabricksError, RequestException, ValueError) as exc:
             raise CommandError(f"{what}: {self.host} does not do it: {self.show(str(exc))}") from None
         except TimeoutError as exc:
             why = f": {self.show(str(exc.__cause__))}" if exc.__cause__ is not None else ""

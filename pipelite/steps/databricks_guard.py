@@ -7,6 +7,7 @@ the owner of the run has gone too, or the run was interrupted, the run there goe
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -133,7 +134,8 @@ class Guard:
         except CommandError:
             return "the run on Databricks was not canceled: the process that does it was killed"
         finally:
-            stdin.close()
+            with contextlib.suppress(BrokenPipeError):
+                stdin.close()
         with stdout:
             ready, _, _ = select.select([stdout], [], [], _GUARD_WITHIN_S)
             return stdout.readline().decode().strip() if ready else ""
@@ -163,7 +165,7 @@ def stand_by() -> None:
     is_submitted, run_id, order = False, None, ""
     for line in sys.stdin:
         word, _, rest = line.strip().partition(" ")
-        is_submitted = is_submitted or word == "submitting"
+        is_submitted = is_submitted or word in ("submitting", "run")
         run_id = int(rest) if word == "run" else run_id
         order = word
     if order == "dismiss" or (order != "cancel" and _goes_on(told["step_run"])):
@@ -218,11 +220,16 @@ def _goes_on(step_run: Mapping[str, Any] | None) -> bool:
 
 def _cancel(told: Mapping[str, Any], run_id: int | None) -> str:
     client = Client(told["connection"])
+    from databricks.sdk.errors import InvalidParameterValue, NotFound
+
     with client.explaining("cancel"):
         if run_id is None:
             # The answer to the submission was not heard, if it was sent: the same token finds the run, or makes it.
             run_id = submit(client, told["request"])
-        client.sdk.jobs.cancel_run(run_id)
+        try:
+            client.sdk.jobs.cancel_run(run_id)
+        except (InvalidParameterValue, NotFound) as exc:
+            return f"run {run_id} is not canceled: {client.show(str(exc))}"
     return f"canceled run {run_id}"
 
 

@@ -29,17 +29,25 @@ _POLL_S, _POLL_GROWTH, _POLL_MOST_S = 0.25, 1.3, 15.0
 #: The Jobs API cuts off what is longer.
 _RESULT_LIMIT = "5 MB"
 
-#: What to do, by the code with which Databricks says why it ended a run.
+#: How a run ended that did not succeed, and what to do.
+_ENDINGS = {
+    "INTERNAL_ERROR": ("could not be run by Databricks", "look at its cluster and paths"),
+    "SKIPPED": ("was skipped by Databricks", "run it again when there is room for it"),
+    "CANCELED": ("was canceled on Databricks", "run it again if that was a mistake"),
+    "TIMEDOUT": ("took longer than Databricks allows it", "look at the limit there"),
+}
+_FAILED = ("failed on Databricks", "its logs are on the page of the run")
+#: What to do, where Databricks says why by a code.
 _ADVICE = {
-    "CLUSTER_ERROR": "the cluster did not start or was lost: look at its event log, node type and Spark version",
-    "CLUSTER_REQUEST_LIMIT_EXCEEDED": "too many clusters were asked for: run it again later, or on a cluster that is there",
     "CLOUD_FAILURE": "the cloud did not provide the machines: look at quota and node type, or run it again",
-    "DRIVER_ERROR": "the driver was lost: a larger node type may hold it",
+    "CLUSTER_ERROR": "the cluster did not start or was lost: look at its event log, node type and Spark version",
+    "CLUSTER_REQUEST_LIMIT_EXCEEDED": "too many clusters were asked for: run it again later, or on one that is there",
+    "DRIVER_ERROR": "the driver was lost: it may need a larger node type",
     "INVALID_CLUSTER_REQUEST": "the settings of the cluster were refused: look at cluster={...}",
     "LIBRARY_INSTALLATION_ERROR": "a library could not be installed: look at libraries=[...]",
-    "RUN_EXECUTION_ERROR": "",
-    "STORAGE_ACCESS_ERROR": "the cluster may not read what it was to run or to read: look at its permissions",
-    "UNAUTHORIZED_ERROR": "the one it runs as may not do that: look at the permissions",
+    "RESOURCE_NOT_FOUND": "what is to run is not there, or may not be seen: look at its path",
+    "STORAGE_ACCESS_ERROR": "the storage may not be read: look at the permissions",
+    "UNAUTHORIZED_ERROR": "it may not do that: look at the permissions of the one it runs as",
 }
 
 
@@ -91,15 +99,17 @@ class _Job:
             request = {"tasks": [task], "run_name": self._here.id or self._what, "idempotency_token": token}
             guard = Guard(connection, request, note, step_run_of(self._here), uploads)
             try:
-                if folder is not None and uploads is not None:
-                    self._upload(folder, uploads)
-                content = {"wanted": wanted, "token": token, "run_id": None}
-                note.write(earlier or content)
-                guard.tell("submitting")
-                with self._client.explaining(f"{self._what} cannot be submitted"):
-                    run_id = submit(self._client, request)
+                content = {"wanted": wanted, "token": token}
+                run_id = earlier["run_id"] if earlier is not None else None
+                if run_id is None:
+                    if folder is not None and uploads is not None:
+                        self._upload(folder, uploads)
+                    note.write({**content, "run_id": None})
+                    guard.tell("submitting")
+                    with self._client.explaining(f"{self._what} cannot be submitted"):
+                        run_id = submit(self._client, request)
+                    note.write({**content, "run_id": run_id})
                 guard.tell(f"run {run_id}")
-                note.write({**content, "run_id": run_id})
                 ended = self._follow(run_id, is_new=earlier is None)
             except BaseException:
                 # The run there may go on: nobody would take its result.
@@ -121,7 +131,7 @@ class _Job:
 
         workspace = self._client.sdk.workspace
         made = set()
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        for path in _list_files(folder):
             name = path.relative_to(folder).as_posix()
             target, kind = posixpath.join(uploads, name), ImportFormat.RAW
             if self._kind == "notebook_task" and name == self._what:
@@ -178,7 +188,7 @@ class _Job:
         with self._client.explaining(f"the result of {self._what} cannot be fetched from {self._page}"):
             output = self._client.sdk.jobs.get_run_output(task.run_id)
         if output.logs:
-            sys.stdout.write(output.logs + ("" if output.logs.endswith("\n") else "\n"))
+            sys.stdout.write(self._client.show(output.logs) + "\n")
             if output.logs_truncated:
                 _say(f"what it printed was cut off by Databricks; all of it: {self._page}")
         given = output.notebook_output
@@ -195,22 +205,10 @@ class _Job:
         error, trace = self._read_error(task)
         details = getattr(run.status, "termination_details", None)
         code = details.code.value if details is not None and details.code is not None else ""
-        message = self._client.show(run.state.state_message if run.state else "")
-        why = error or message or (details.message if details is not None else "") or "it does not say why"
-        if result == "CANCELED":
-            how = "was canceled on Databricks"
-            advice = "run it again if that was a mistake"
-        elif result == "TIMEDOUT":
-            how, advice = "took longer than Databricks allows it", "look at its time limit there"
-        elif result == "SKIPPED":
-            how, advice = "was skipped by Databricks", "run it again when the cluster has room"
-        elif result == "INTERNAL_ERROR":
-            how, advice = "could not be run by Databricks", "look at the cluster and at the event log"
-        else:
-            how, advice = f"ended as {result} on Databricks", "look at the run's page for its logs"
-        advice = _ADVICE.get(code, "") or advice
-        first = f"{trace}\n\n" if trace else ""
-        return f"{first}{self._what} {how}: {why}; {advice}: {self._page}"
+        why = error or self._client.show(run.state.state_message) or f"it ended as {result} and does not say why"
+        how, advice = _ENDINGS.get(_state_of(run)) or _ENDINGS.get(result) or _FAILED
+        told = f"{self._what} {how}: {why.rstrip('.')}; {_ADVICE.get(code, advice)}: {self._page}"
+        return f"{trace}\n\n{told}" if trace else told
 
     def _read_error(self, task: Any) -> tuple[str, str]:
         """Message and traceback of a run that failed; empty where there are none."""
@@ -309,11 +307,15 @@ def _iter_lost(given: Any, passed: Any, where: str) -> Iterator[str]:
 def _identify(task: Mapping[str, Any], folder: Path | None) -> str:
     """What a run is to do: that of an interrupted step run is followed only if it does the same."""
     hasher = blake3(json.dumps(task, sort_keys=True).encode())
-    for path in sorted(folder.rglob("*")) if folder is not None else ():
-        if path.is_file():
+    if folder is not None:
+        for path in _list_files(folder):
             hasher.update(f"\0{path.relative_to(folder)}\0".encode())
             hasher.update(blake3(path.read_bytes()).digest())
     return hasher.hexdigest()
+
+
+def _list_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def _make_token(here: StepContext) -> str:
