@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -108,14 +108,14 @@ def databricks(
     name = posixpath.basename(what)
     if kind == "main_class":
         name = what.rpartition(".")[2]
-    elif isinstance(given[kind], Path) or source_directory is not None or not _ELSEWHERE.match(what):
+    elif not isinstance(given[kind], str) or source_directory is not None or not _ELSEWHERE.match(what):
         what, source = find_source(what, source_directory, size_limit_bytes, where)
     if source is None and source_directory is not None:
         raise DefinitionError(f"{where}: source_directory= goes with a notebook or a script from this machine")
     values = _check_parameters(parameters, where) if kind == "notebook" else _check_arguments(arguments, where)
     return make_step(
         run_job,
-        list(parameters.values()) if kind == "notebook" else [arguments[place] for place in range(len(arguments))],
+        [Input(each) for each in _iter_inputs(values)],
         {
             TASK: [_TASKS[kind], what],
             SOURCE: source,
@@ -184,6 +184,13 @@ def _take(value: Any, where: str) -> dict[str, Any]:
     if text is None:
         raise DefinitionError(f"{where} is {value!r}; a job takes texts, numbers, Input and outputs of other steps")
     return {"value": text}
+
+
+def _iter_inputs(values: Any) -> Iterator[str]:
+    for value in values.values() if isinstance(values, dict) else values:
+        if "input" in value:
+            yield value["input"]
+        yield from _iter_inputs(value.get("several", ()))
 
 
 def _check_cluster(cluster: Any, where: str) -> str | dict[str, Any]:

@@ -23,6 +23,7 @@ from pipelite.execute import StepContext, start_outliving
 from pipelite.records import FINAL, Status
 from pipelite.steps.databricks_client import Client
 from pipelite.store import Store, get_run, get_step_run, is_alive
+from pipelite.store.workspace import DATABASE
 
 #: A worker ends a moment before its owner writes down why; after this long it has died by itself.
 _REASON_WITHIN_S = 5.0
@@ -58,7 +59,11 @@ class Note:
         self.path.parent.mkdir(exist_ok=True)
         while True:
             self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
-            fcntl.flock(self.descriptor, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say("waits until the run before is canceled")
+                fcntl.flock(self.descriptor, fcntl.LOCK_EX)
             if os.fstat(self.descriptor).st_nlink:
                 break
             # The one before was done with it.
@@ -122,8 +127,7 @@ class Guard:
         """Have it cancel the run, if there is one, and say so in the log."""
         said = self._end("cancel")
         if said:
-            sys.stdout.write(f"databricks: {said}\n")
-            sys.stdout.flush()
+            say(said)
 
     def _end(self, order: str) -> str:
         stdin, stdout = self._process.stdin, self._process.stdout
@@ -144,7 +148,7 @@ class Guard:
 def step_run_of(here: StepContext) -> dict[str, Any] | None:
     """Which step run this is, where its workspace is on this machine; else None."""
     address = None if here._sink is None else here._sink.address()
-    if address is None or not Path(address["root"], "pipelite.db").is_file():
+    if address is None or not Path(address["root"], DATABASE).is_file():
         return None
     return {
         "workspace": address["root"],
@@ -208,6 +212,8 @@ def _goes_on(step_run: Mapping[str, Any] | None) -> bool:
             if run.owner != step_run["owner"] or not is_alive(store.path, step_run["owner"]):
                 return True
             found = get_step_run(store, step_run["run_id"], step_run["step"])
+            if found.status is Status.INTERRUPTED:
+                return True
             if found.status in FINAL or found.attempts != step_run["attempt"]:
                 return False
             time.sleep(_LOOK_S)
@@ -220,17 +226,9 @@ def _goes_on(step_run: Mapping[str, Any] | None) -> bool:
 
 def _cancel(told: Mapping[str, Any], run_id: int | None) -> str:
     client = Client(told["connection"])
-    from databricks.sdk.errors import InvalidParameterValue, NotFound
-
     with client.explaining("cancel"):
-        if run_id is None:
-            # The answer to the submission was not heard, if it was sent: the same token finds the run, or makes it.
-            run_id = submit(client, told["request"])
-        try:
-            client.sdk.jobs.cancel_run(run_id)
-        except (InvalidParameterValue, NotFound) as exc:
-            return f"run {run_id} is not canceled: {client.show(str(exc))}"
-    return f"canceled run {run_id}"
+        # Where the answer to the submission was not heard, the same token finds the run, or makes it.
+        return cancel(client, submit(client, told["request"]) if run_id is None else run_id)
 
 
 def _remove_uploads(told: Mapping[str, Any], run_id: int | None) -> None:
@@ -254,3 +252,20 @@ def submit(client: Client, request: Mapping[str, Any]) -> int:
 
     tasks = [SubmitTask.from_dict(task) for task in request["tasks"]]
     return int(client.sdk.jobs.submit(**{**request, "tasks": tasks}).run_id)
+
+
+def cancel(client: Client, run_id: int) -> str:
+    """Cancel a run, which may have gone meanwhile; gives what became of it."""
+    from databricks.sdk.errors import InvalidParameterValue, NotFound
+
+    try:
+        client.sdk.jobs.cancel_run(run_id)
+    except (InvalidParameterValue, NotFound) as exc:
+        return f"run {run_id} is not canceled: {client.show(str(exc))}"
+    return f"canceled run {run_id}"
+
+
+def say(line: str) -> None:
+    """Put a line into the log of the step."""
+    sys.stdout.write(f"databricks: {line}\n")
+    sys.stdout.flush()

@@ -18,7 +18,7 @@ from blake3 import blake3
 from pipelite.errors import CommandError
 from pipelite.execute import StepContext, current_run
 from pipelite.steps.databricks_client import Client
-from pipelite.steps.databricks_guard import Guard, Note, step_run_of, submit
+from pipelite.steps.databricks_guard import Guard, Note, cancel, say, step_run_of, submit
 from pipelite.steps.running import SOURCE, copy_source, plain_text
 
 #: Inputs that are the same for all calls of one step. No argument of a call has such a name.
@@ -67,8 +67,7 @@ def run_job(**inputs: Any) -> Any:
     task |= {"libraries": libraries} if libraries else {}
     client = Client(connection)
     _check_known(task)
-    job = _Job(client, here, what, kind)
-    return job.run(task, folder, connection)
+    return _Job(client, here, what, kind).run(task, folder, connection)
 
 
 class _Job:
@@ -90,7 +89,7 @@ class _Job:
                 if earlier is not None and earlier["wanted"] != wanted:
                     # What it was to compute is not wanted any more.
                     if earlier["run_id"] is not None:
-                        self._client.sdk.jobs.cancel_run(earlier["run_id"])
+                        say(cancel(self._client, earlier["run_id"]))
                     earlier = None
                 token = _make_token(self._here) if earlier is None else earlier["token"]
                 uploads = self._make_uploads(token) if folder is not None else None
@@ -150,7 +149,7 @@ class _Job:
                 self._client.sdk.workspace.delete(uploads, recursive=True)
         except CommandError as exc:
             # The result is there, and is worth more.
-            _say(str(exc))
+            say(str(exc))
 
     def _follow(self, run_id: int, *, is_new: bool) -> Any:
         """Wait for the end of a run; gives it."""
@@ -163,11 +162,11 @@ class _Job:
             if shown is None:
                 self._page = run.run_page_url or f"{self._client.host}, run {run_id}"
                 self._here.log("run_page", self._page)
-                _say(f"{'' if is_new else 'goes on with '}run {run_id}: {self._page}")
+                say(f"{'' if is_new else 'goes on with '}run {run_id}: {self._page}")
             if state != shown:
                 self._here.log("state", state)
                 message = self._client.show(run.state.state_message if run.state else "")
-                _say(f"run {run_id} is {state}{': ' if message else ''}{message}")
+                say(f"run {run_id} is {state}{': ' if message else ''}{message}")
                 # A change is often followed by another one.
                 shown, wait_s = state, _POLL_S
             if state in ("TERMINATED", "SKIPPED", "INTERNAL_ERROR"):
@@ -190,7 +189,7 @@ class _Job:
         if output.logs:
             sys.stdout.write(self._client.show(output.logs) + "\n")
             if output.logs_truncated:
-                _say(f"what it printed was cut off by Databricks; all of it: {self._page}")
+                say(f"what it printed was cut off by Databricks; all of it: {self._page}")
         given = output.notebook_output
         if given is None or not given.result:
             return None
@@ -353,8 +352,3 @@ def _read_result(text: str) -> Any:
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"databricks: {line}\n")
-    sys.stdout.flush()

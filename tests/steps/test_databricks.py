@@ -203,16 +203,20 @@ def test_a_jar_runs_by_its_class(api, connection):
     api.plan("com.example.Clean", logs="ok")
     clean = databricks(
         main_class="com.example.Clean",
-        arguments=["2026-05"],
+        arguments=[("--month", Input("month"))],
         libraries=[{"jar": "/Volumes/main/jars/clean.jar"}],
         cluster=CLUSTER,
         connection=connection,
     )
 
-    run = flow_of(clean).run()
+    @pipeline
+    def flow():
+        clean("2026-05")
+
+    run = flow.run()
 
     (task,) = api.submitted[0]["tasks"]
-    assert task["spark_jar_task"] == {"main_class_name": "com.example.Clean", "parameters": ["2026-05"]}
+    assert task["spark_jar_task"] == {"main_class_name": "com.example.Clean", "parameters": ["--month", "2026-05"]}
     assert task["libraries"] == [{"jar": "/Volumes/main/jars/clean.jar"}]
     assert "ok" in run.steps["Clean"].logs
 
