@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from jobs_api import HELD, TOKEN, JobsApi
 
@@ -466,17 +467,32 @@ def test_canceling_a_run_cancels_the_one_on_databricks(api, connection):
     assert api.canceled == [8001]
 
 
-def test_a_timeout_cancels_the_run_on_databricks_and_a_retry_makes_another_one(api, connection, workspace):
+def test_a_timeout_cancels_the_run_on_databricks(api, connection, workspace):
     api.plan(NOTEBOOK, states=[HELD, "TERMINATED"])
-    train = databricks(notebook=NOTEBOOK, cluster=CLUSTER, timeout=8, retries=1, connection=connection)
 
     with pytest.raises(StepFailed, match="longer than its timeout"):
-        flow_of(train).run()
+        flow_of(databricks(notebook=NOTEBOOK, cluster=CLUSTER, timeout=15, connection=connection)).run()
 
-    api.wait_for("canceled", 2)
-    assert api.canceled == [8001, 8002]
-    assert len({each["idempotency_token"] for each in api.submitted}) == 2
+    api.wait_for("canceled")
+    assert api.canceled == [8001]
     wait_until_empty(workspace / "remote")
+
+
+def test_a_worker_that_is_killed_has_its_run_canceled_before_its_retry_makes_another_one(api, connection):
+    api.plan(NOTEBOOK, states=[HELD, "TERMINATED"], result="42")
+    run = flow_of(databricks(notebook=NOTEBOOK, cluster=CLUSTER, retries=1, connection=connection)).submit()
+    api.wait_for("submitted")
+
+    for child in psutil.Process().children():
+        if "popen_loky_posix" in " ".join(child.cmdline()):
+            child.kill()
+
+    api.wait_for("submitted", 2)
+    assert api.canceled == [8001]
+    api.release()
+    run.wait()
+    assert run.outputs["result"] == 42
+    assert len({each["idempotency_token"] for each in api.submitted}) == 2
 
 
 def test_what_was_uploaded_for_a_run_that_is_canceled_is_removed(api, connection, write):
