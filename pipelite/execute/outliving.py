@@ -6,7 +6,7 @@ import ctypes
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from pipelite.execute import badges
@@ -18,7 +18,9 @@ _PR_SET_CHILD_SUBREAPER, _PR_GET_CHILD_SUBREAPER = 36, 37
 _LEAVE = "import os\nif os.fork():\n    os._exit(0)\n"
 
 
-def start_outliving(code: str, *, pass_fds: Sequence[int] = ()) -> subprocess.Popen[bytes]:
+def start_outliving(
+    code: str, *, more_variables: Mapping[str, str], pass_fds: Sequence[int] = ()
+) -> subprocess.Popen[bytes]:
     """Start Python code in a process that is not ended with this one, nor with the step that this is.
 
     It hears of the end of this process by the end of its standard input; what it says, it says on its standard output.
@@ -26,9 +28,10 @@ def start_outliving(code: str, *, pass_fds: Sequence[int] = ()) -> subprocess.Po
     """
     # Without the badge of a worker and the name of a step run it belongs to neither.
     variables = {name: text for name, text in os.environ.items() if name not in (badges.VARIABLE, VARIABLE)}
+    variables.update(more_variables)
     with _letting_orphans_go():
         process = subprocess.Popen(
-            [sys.executable, "-c", _LEAVE + code],
+            [sys.executable, "-P", "-c", _LEAVE + code],
             env=variables,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -22,6 +22,7 @@ from pipelite.errors import CommandError, NotFoundError, PipeliteError
 from pipelite.execute import StepContext, start_outliving
 from pipelite.records import FINAL, Status
 from pipelite.steps.databricks_client import Client
+from pipelite.steps.running import library_variables
 from pipelite.store import Store, get_run, get_step_run, is_alive
 from pipelite.store.workspace import DATABASE
 
@@ -100,7 +101,8 @@ class Guard:
         step_run: Mapping[str, Any] | None,
         uploads: str | None,
     ) -> None:
-        self._process = start_outliving(_CODE, pass_fds=() if note.descriptor is None else (note.descriptor,))
+        held = () if note.descriptor is None else (note.descriptor,)
+        self._process = start_outliving(_CODE, more_variables=library_variables(), pass_fds=held)
         told = {
             "connection": dict(connection),
             "request": dict(request),
