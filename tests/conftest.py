@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+#: Reasons for which continuous integration may leave out a test. pyspark is 400 MB; every part of a step on Spark but
+#: Spark itself is tested without it.
+MAY_BE_LEFT_OUT = {"needs pyspark and Java"}
+
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -34,5 +38,6 @@ def pytest_terminal_summary(terminalreporter) -> None:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter and session.exitstatus == 0 and os.environ.get("CI") == "true" and not_run(reporter):
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if reporter and session.exitstatus == 0 and os.environ.get("CI") == "true":
+        if {why for _, why in not_run(reporter)} - MAY_BE_LEFT_OUT:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -12,6 +12,7 @@ from pipelite.execute.failures import load_exception
 from pipelite.execute.functions import import_module, stop_if_importing_script
 from pipelite.execute.inherited import log_file_of, shared_variables
 from pipelite.execute.interpreters import LIBRARY_VARIABLE, Interpreter
+from pipelite.execute.outliving import start_outliving
 from pipelite.execute.preview import preview
 from pipelite.execute.recovery import recover_dead_runs
 from pipelite.execute.slots import SLOTS_VARIABLE, count_slots, local_target
@@ -38,5 +39,6 @@ __all__ = [
     "preview",
     "recover_dead_runs",
     "shared_variables",
+    "start_outliving",
     "stop_if_importing_script",
 ]

@@ -56,7 +56,7 @@ def script(
     """
     where = f"script({os.fspath(file)!r})"
     needed, folder = find_source(file, source_directory, size_limit_bytes, where)
-    command = [needed, *_listed(arguments, "arguments", where)]
+    command = [needed, *take_list(arguments, "arguments", where)]
     return make_step(
         run_script,
         command,
@@ -110,7 +110,7 @@ def shell(
     folder = None
     if source_directory is not None:
         folder = _source_folder(source_directory, "", size_limit_bytes, where)
-    words = [program, *_listed(items[1:], "command", where)]
+    words = [program, *take_list(items[1:], "command", where)]
     return make_step(
         run_command,
         [*words, stdout],
@@ -261,7 +261,8 @@ def _source_folder(path: str | os.PathLike[str], needed: str, limit: Any, where:
     return SourceFolder(os.path.abspath(path), needed, limit)
 
 
-def _listed(arguments: Any, what: str, where: str) -> list[Any]:
+def take_list(arguments: Any, what: str, where: str) -> list[Any]:
+    """Arguments as they stand in the graph."""
     if isinstance(arguments, str) or not isinstance(arguments, Sequence):
         raise DefinitionError(f"{where}: {what}={arguments!r} is wrong; it takes a list")
     return [_take(each, f"{where}: argument {place}") for place, each in enumerate(arguments, 1)]

@@ -38,12 +38,12 @@ _CHAINED = (
 def run_script(**inputs: Any) -> Any:
     """Run a Python script; gives the paths of its outputs."""
     chosen = current_run()._interpreter
-    return _run(inputs, interpreter=(sys.executable if chosen is None else chosen.python,))
+    return run_with(inputs, interpreter=(sys.executable if chosen is None else chosen.python,))
 
 
 def run_command(**inputs: Any) -> Any:
     """Run a program; gives the paths of its outputs."""
-    return _run(inputs, interpreter=())
+    return run_with(inputs, interpreter=())
 
 
 def plain_text(value: Any) -> str | None:
@@ -59,7 +59,8 @@ def plain_text(value: Any) -> str | None:
     return str(value) if isinstance(value, str | int | float) else None
 
 
-def _run(inputs: dict[str, Any], interpreter: tuple[str, ...]) -> Any:
+def run_with(inputs: dict[str, Any], interpreter: Sequence[str]) -> Any:
+    """Run a program, or a script by what stands before it; gives the paths of its outputs."""
     here = current_run()
     command, source, stdout = (inputs.pop(name) for name in (COMMAND, SOURCE, STDOUT))
     work = Path(tempfile.mkdtemp(prefix="command-", dir=here.scratch))
