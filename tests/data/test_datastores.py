@@ -158,7 +158,7 @@ class TestCredentials:
             raise PermissionError("no such key: s3cr3t/with+signs, s3cr3t%2Fwith%2Bsigns")
 
         with pytest.raises(DatastoreError, match=r"refuses to look.*key from env:LAKE_KEY") as caught:
-            lake._ask(fail, "look")
+            lake.ask(fail, "look")
         assert "s3cr3t" not in "".join(traceback.format_exception(caught.value))
 
 
