@@ -60,7 +60,8 @@ def _format_traceback(error: BaseException, trace: TracebackType | None) -> str:
         described.stack = traceback.StackSummary.from_list(
             [frame for frame in described.stack if not frame.filename.startswith(_OWN_FOLDER)]
         )
-        described.__cause__ = described.__context__ = None
+        if not _leads_through_own_code(error.__cause__ or error.__context__):
+            described.__cause__ = described.__context__ = None
     return "".join(described.format())
 
 
