@@ -75,7 +75,9 @@ def _leads_through_own_code(error: BaseException | None) -> bool:
     """Whether a line of the user's stands in the traceback of an exception, or of one that it was raised from."""
     while error is not None:
         for frame, _ in traceback.walk_tb(error.__traceback__):
-            if is_own_path(frame.f_code.co_filename) and not frame.f_globals["__name__"].startswith("pipelite."):
+            file, module = frame.f_code.co_filename, frame.f_globals["__name__"]
+            # Compiled modules name their sources, wherever those were.
+            if is_own_path(file) and not module.startswith("pipelite.") and not file.endswith((".pyx", ".pxi")):
                 return True
         error = error.__cause__ or error.__context__
     return False
