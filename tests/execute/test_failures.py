@@ -106,7 +106,9 @@ def test_the_traceback_shows_only_the_users_frames(workspace):
     assert "worker.py" not in Workspace().run().steps["fail"].error
 
 
-def test_of_an_error_of_the_library_the_traceback_shows_the_line_of_the_step_and_none_of_the_library(workspace, tmp_path):
+def test_of_an_error_of_the_library_the_traceback_shows_the_line_of_the_step_and_none_of_the_library(
+    workspace, tmp_path
+):
     (tmp_path / "ragged.csv").write_text("a,b\n1,2\n1,2,3\n")
 
     @step
