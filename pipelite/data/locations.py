@@ -251,7 +251,12 @@ class RemoteFolder:
         full = self._full(path)
         if self.protocol in _ATOMIC:
             files.put_file(source, full)
-            return self._verify(source, path, verify=verify, remove=full)
+            try:
+                return self._verify(source, path, verify=verify)
+            except BaseException:
+                with contextlib.suppress(Exception):
+                    files.rm_file(full)
+                raise
         folder, _, name = full.rpartition("/")
         partial = f"{folder}/{TEMPORARY}{os.urandom(6).hex()}-{name}"
         try:
@@ -264,7 +269,7 @@ class RemoteFolder:
                 files.rm_file(partial)
             raise
 
-    def _verify(self, source: str, path: str, *, verify: bool, remove: str | None = None) -> Entry | None:
+    def _verify(self, source: str, path: str, *, verify: bool) -> Entry | None:
         arrived = self.find(path)
         size = os.path.getsize(source)
         is_whole = arrived is not None and arrived.size_bytes == size
@@ -273,9 +278,6 @@ class RemoteFolder:
             # Where the store does not say what it has, it is read back.
             is_whole = arrived.likely_md5 == sent or (arrived.md5 or self._md5_of(path)) == sent
         if not is_whole:
-            if remove is not None:
-                with contextlib.suppress(Exception):
-                    self.files.rm_file(remove)
             raise Garbled(f"{path!r} did not arrive as it was sent")
         return arrived
 
