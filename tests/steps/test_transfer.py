@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from data.proxy import proxying
-from data.real_stores import MAKERS, register_s3
+from data.real_stores import MAKERS
 from pipelite import Dataset, Workspace, current_run, pipeline, step
 from pipelite.data.known import KnownDigests
 from pipelite.errors import DatastoreError, DefinitionError, StepFailed
@@ -37,17 +36,6 @@ def lake_folder(stores, tmp_path):
     """A datastore that is a folder."""
     stores.register("lake", tmp_path / "lake")
     return tmp_path / "lake"
-
-
-@pytest.fixture
-def behind_proxy(s3_server, stores, monkeypatch, request):
-    """The datastore `lake` on S3, and the proxy that it is reached by."""
-    with proxying(s3_server) as proxy:
-        name = f"bucket-{abs(hash(request.node.nodeid)) % 10**9}"
-        lake = register_s3(stores, proxy.address, monkeypatch, name)
-        lake.location.files.mkdir(name)
-        yield lake, proxy
-        lake.location.reconnect()
 
 
 @step
@@ -276,8 +264,8 @@ class TestRealStores:
         for each in (origin, goal):
             each.location.reconnect()
 
-    def test_marks_that_a_folder_is_complete_are_sent_last(self, behind_proxy, tmp_path):
-        lake, proxy = behind_proxy
+    def test_marks_that_a_folder_is_complete_are_sent_last(self, lake_behind_proxy, tmp_path):
+        lake, proxy = lake_behind_proxy
         for name in ("_SUCCESS", "part-0", "part-1", "zone/part-2"):
             (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / "out" / name).write_text(name)
@@ -290,8 +278,8 @@ class TestRealStores:
 
 class TestWhatGoesWrongOnTheWay:
     @pytest.mark.parametrize("method", ["PUT", "GET"])
-    def test_bytes_that_change_on_the_way_are_noticed_and_sent_again(self, behind_proxy, source, method):
-        lake, proxy = behind_proxy
+    def test_bytes_that_change_on_the_way_are_noticed_and_sent_again(self, lake_behind_proxy, source, method):
+        lake, proxy = lake_behind_proxy
         lake.upload(source / "a.csv", "raw")
         changed = []
 
@@ -311,8 +299,8 @@ class TestWhatGoesWrongOnTheWay:
         assert changed
         assert Path("check/a.csv").read_text() == "x\n1\n"
 
-    def test_a_connection_that_is_lost_for_a_moment_is_made_again(self, behind_proxy, source):
-        lake, proxy = behind_proxy
+    def test_a_connection_that_is_lost_for_a_moment_is_made_again(self, lake_behind_proxy, source):
+        lake, proxy = lake_behind_proxy
         lost = []
 
         def lose(method, path):
@@ -328,8 +316,8 @@ class TestWhatGoesWrongOnTheWay:
         assert sorted(proxy.sent()) == ["raw/copy/a.csv", "raw/copy/deep/b.csv", "raw/copy/deep/c.csv"]
 
     @pytest.mark.usefixtures("impatient")
-    def test_after_a_store_went_away_midway_only_the_rest_is_sent(self, behind_proxy, source):
-        lake, proxy = behind_proxy
+    def test_after_a_store_went_away_midway_only_the_rest_is_sent(self, lake_behind_proxy, source):
+        lake, proxy = lake_behind_proxy
 
         def refuse(method, path):
             if path.endswith("b.csv"):
@@ -350,8 +338,8 @@ class TestWhatGoesWrongOnTheWay:
         assert {path.removeprefix("raw/") for path in proxy.sent()} == {f"copy/{name}" for name in WHOLE} - there
 
     @pytest.mark.parametrize("direction", ["there", "back"])
-    def test_after_a_kill_midway_only_the_rest_is_sent(self, behind_proxy, tmp_path, write, direction):
-        lake, proxy = behind_proxy
+    def test_after_a_kill_midway_only_the_rest_is_sent(self, lake_behind_proxy, tmp_path, write, direction):
+        lake, proxy = lake_behind_proxy
         many = tmp_path / "many"
         many.mkdir()
         for number in range(20):
@@ -398,8 +386,8 @@ class TestWhatGoesWrongOnTheWay:
         assert not list(Path().glob(".pipelite-part-*"))
 
     @pytest.mark.parametrize("how", ["cancel", "timeout"])
-    def test_what_ends_it_midway_leaves_nothing_under_its_name(self, behind_proxy, source, how):
-        lake, proxy = behind_proxy
+    def test_what_ends_it_midway_leaves_nothing_under_its_name(self, lake_behind_proxy, source, how):
+        lake, proxy = lake_behind_proxy
         lake.upload(source, "in")
         stuck, reached = threading.Event(), threading.Event()
 
@@ -431,6 +419,40 @@ class TestWhatGoesWrongOnTheWay:
         flow.run()
         assert tree(Path("copy")) == WHOLE
         assert not list(Path().glob(".pipelite-part-*"))
+
+    @pytest.mark.usefixtures("impatient")
+    def test_a_folder_that_is_there_stays_as_it_was_until_all_has_arrived(self, lake_behind_proxy, source, write):
+        lake, proxy = lake_behind_proxy
+        lake.upload(source, "in")
+        write("copy/a.csv", "old")
+
+        def refuse(method, path):
+            if path.endswith("c.csv"):
+                raise ConnectionError
+
+        proxy.before = refuse
+        with pytest.raises(StepFailed, match="cannot be reached"):
+            run_once(lake.path("in"), "copy", compute="inline")
+        assert Dataset.from_files("copy").files == ["a.csv"]
+        assert Path("copy/a.csv").read_text() == "old"
+        proxy.before = lambda method, path: None
+
+        run_once(lake.path("in"), "copy", compute="inline")
+        assert tree(Path("copy")) == WHOLE
+
+    def test_two_transfers_to_one_folder_at_once_wait_for_each_other(self, source, write):
+        for number in range(30):
+            write(f"more/{number}.txt", str(number))
+        sends = [transfer(Path("source"), "copy", name="one"), transfer(Path("more"), "copy", name="two")]
+
+        @pipeline
+        def flow():
+            for send in sends:
+                send()
+
+        flow.run()
+
+        assert tree(Path("copy")) == WHOLE | {f"{number}.txt": str(number) for number in range(30)}
 
 
 class TestRefusals:
