@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["data.real_stores"]
+
 #: Reasons for which continuous integration may leave out a test. pyspark is 400 MB; every part of a step on Spark but
 #: Spark itself is tested without it.
 MAY_BE_LEFT_OUT = {"needs pyspark and Java"}
