@@ -40,3 +40,30 @@ def raises():
 def stays(pids: str):
     Path(pids).write_text(str(os.getpid()))
     time.sleep(600)
+
+
+@step
+def follows(previous: list) -> list:
+    print("step", len(previous), "is here")
+    return [*previous, os.getpid()]
+
+
+@step
+def leaves(pids: str) -> int:
+    import subprocess
+
+    left = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    Path(pids).write_text(str(left.pid))
+    return os.getpid()
+
+
+@step
+def fills(size_bytes: int) -> int:
+    kept = b"x" * size_bytes
+    time.sleep(0.2)
+    return len(kept)
+
+
+@step
+def python_and(value):
+    return sys.version_info[:2], value
