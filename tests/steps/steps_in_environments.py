@@ -67,3 +67,10 @@ def fills(size_bytes: int) -> int:
 @step
 def python_and(value):
     return sys.version_info[:2], value
+
+
+@step
+def changes_data(data: dict) -> dict:
+    from datetime import timedelta
+
+    return {"twice": data["array"] * 2, "when": data["when"] + timedelta(days=1), "at": [*data["at"]]}
