@@ -8,20 +8,23 @@ import pickle
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from pipelite.errors import PipeliteError
+from pipelite.errors import EnvironmentFailed, PipeliteError
 from pipelite.execute.badges import VARIABLE as BADGE_VARIABLE
 from pipelite.execute.badges import make_badge, make_owner
 from pipelite.execute.child import IDLE_S, is_readable, receive, send
+from pipelite.execute.containers import Container
 from pipelite.execute.deaths import describe_exit, describe_memory, read_peak
 from pipelite.execute.ending import end_trees, wear
 from pipelite.execute.functions import describe_import_error, import_unchecked
 from pipelite.execute.messages import Outcome, RunSetup, ShippedFunction, WorkItem
 from pipelite.execute.spool import SpoolWriter
+from pipelite.execute.threads import STEP_SLOTS_VARIABLE
 from pipelite.execute.worker import Worker, become_worker, failed_before_start
 from pipelite.fingerprint import is_own_path
 from pipelite.records import Failure
@@ -33,6 +36,7 @@ LIBRARY_VARIABLE = "PIPELITE_LIBRARY"
 _LOOK_S = 0.1
 #: Seconds that a process which is not needed any more has to leave.
 _LEAVE_S = 1.0
+_START = "from pipelite.execute.interpreters import main; main()"
 
 
 @attrs.frozen(kw_only=True)
@@ -45,11 +49,35 @@ class Interpreter:
     variables: dict[str, str]
     #: Held as long as it is in use, if somebody could remove it.
     lock: FileLock | None = attrs.field(default=None, eq=False)
+    #: What each of its processes runs in; None if it runs beside this one.
+    container: Container | None = None
 
     @property
     def is_current(self) -> bool:
         """Whether this very process would do."""
-        return self.python == sys.executable and not self.variables
+        return self.python == sys.executable and not self.variables and self.container is None
+
+    def start(
+        self,
+        command: Sequence[str],
+        *,
+        folder: str,
+        variables: Mapping[str, str],
+        writes: Iterable[str],
+        reads: Iterable[str],
+        **streams: Any,
+    ) -> subprocess.Popen[bytes]:
+        """Start a command in a folder, with its own programs first.
+
+        `variables` are those around it, `writes` and `reads` the paths that a container has to see.
+        """
+        variables = {**variables, **self.variables}
+        if self.container is not None:
+            return self.container.start(
+                command, folder=folder, variables=variables, own=self.variables, writes=writes, reads=reads, **streams
+            )
+        variables["PATH"] = f"{os.path.dirname(self.python)}{os.pathsep}{variables.get('PATH', '')}"
+        return subprocess.Popen(command, cwd=folder, env=variables, **streams)
 
     def release(self) -> None:
         """It is not in use any more."""
@@ -99,7 +127,7 @@ class EnvironmentWorker(Worker):
 class InterpreterProcess:
     """A process of another interpreter, which a worker keeps for further steps of that environment."""
 
-    def __init__(self, worker: Worker, interpreter: Interpreter) -> None:
+    def __init__(self, worker: Worker, interpreter: Interpreter, item: WorkItem) -> None:
         assert worker.setup is not None
         self._setup, self._interpreter = worker.setup, interpreter
         self._functions: set[int] = set()
@@ -108,22 +136,31 @@ class InterpreterProcess:
         #: Its largest size so far, as far as known.
         self.memory: int | None = None
         worker.output.flush()
-        self._process = subprocess.Popen(
-            [interpreter.python, "-c", _start_code()],
+        address, own = worker.address(), _own_places(worker.setup)
+        self._process = interpreter.start(
+            [interpreter.python, "-c", _START if interpreter.container is not None else _start_code()],
+            folder=os.getcwd(),
+            variables={**wear(os.environ, self._badge), STEP_SLOTS_VARIABLE: str(item.cpus)},
+            writes=(
+                worker.setup.root,
+                str(worker.scratch_stem.parent),
+                os.path.dirname(address["spool"]),
+                os.path.dirname(address["log"]),
+            ),
+            reads=(*own, *item.input_paths),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=wear({**os.environ, **interpreter.variables}, self._badge),
         )
         self.pid = self._process.pid
         self._used_at = time.monotonic()
-        self._first = pickle.dumps(
-            (worker.setup, worker.address(), _own_places(worker.setup), sys.version_info[:2]), pickle.HIGHEST_PROTOCOL
-        )
+        self._first = pickle.dumps((worker.setup, address, own, sys.version_info[:2]), pickle.HIGHEST_PROTOCOL)
 
     def serves(self, worker: Worker, interpreter: Interpreter) -> bool:
         """Whether it can run a step; one that has been idle may be about to leave."""
         return (
             self._setup is worker.setup
+            # A container sees the inputs of one step.
+            and interpreter.container is None
             and self._interpreter == interpreter
             and time.monotonic() - self._used_at < IDLE_S / 2
             and self._process.poll() is None
@@ -151,7 +188,8 @@ class InterpreterProcess:
         descriptor = self._process.stdout.fileno()
         # What a step has forked holds the pipe open too: its end alone does not tell of a death.
         while not is_readable(descriptor, _LOOK_S):
-            self.memory = read_peak(self.pid) or self.memory
+            if self._interpreter.container is None:
+                self.memory = read_peak(self.pid) or self.memory
             if self._process.poll() is not None and not is_readable(descriptor, 0):
                 return None
         return receive(descriptor)
@@ -176,13 +214,15 @@ _kept: InterpreterProcess | None = None
 def run_elsewhere(worker: Worker, interpreter: Interpreter, item: WorkItem) -> Outcome:
     """Run a step in a process of another interpreter; that it died is the step's failure, and no other's."""
     global _kept
+    if interpreter.container is not None and interpreter.container.misfit:
+        raise EnvironmentFailed(f"a function cannot run in the image: {interpreter.container.misfit}")
     if _kept is not None and not _kept.serves(worker, interpreter):
         _kept.end()
         _kept = None
     if _kept is None:
-        _kept = InterpreterProcess(worker, interpreter)
+        _kept = InterpreterProcess(worker, interpreter, item)
     ran = _kept.run(worker.functions[item.function], item)
-    if ran is not None and not ran[1]:
+    if ran is not None and not ran[1] and interpreter.container is None:
         return ran[0]
     process, _kept = _kept, None
     exit_code = process.end()
@@ -203,7 +243,7 @@ def _start_code() -> str:
     # Where this library lies in a folder of its own, it need not be found otherwise.
     root = Path(__file__).resolve().parents[2]
     found = f"import sys; sys.path.append({str(root)!r}); " if is_own_path(__file__) else ""
-    return f"{found}from pipelite.execute.interpreters import main; main()"
+    return found + _START
 
 
 def main() -> None:

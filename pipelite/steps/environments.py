@@ -15,8 +15,9 @@ from typing import Any
 import attrs
 
 from pipelite.errors import DefinitionError, EnvironmentFailed, NotFoundError
-from pipelite.execute import LIBRARY_VARIABLE, Interpreter
+from pipelite.execute import LIBRARY_VARIABLE, Interpreter, find_engine
 from pipelite.fingerprint import digest
+from pipelite.steps.images import prepare_image
 from pipelite.steps.installing import OLDEST_MINOR, OWN_MINOR, PATH_LINE, install, is_older, lend_library, make_venv
 from pipelite.steps.requirements import is_met, read_conda, read_requirements
 from pipelite.store import FileLock, remove_tree
@@ -47,6 +48,12 @@ def _version(value: Any) -> str | None:
     raise DefinitionError(f'Environment: python={value!r} is wrong; it takes a minor version, such as "3.12"')
 
 
+def _image(value: Any) -> str | None:
+    if value is None or (isinstance(value, str) and value.strip() and not value.startswith("-")):
+        return value
+    raise DefinitionError(f'Environment: image={value!r} is wrong; it takes a name such as "python:3.12-slim"')
+
+
 def _variables(value: Any) -> tuple[tuple[str, str], ...]:
     if not isinstance(value, Mapping) or not all(isinstance(part, str) for pair in value.items() for part in pair):
         raise DefinitionError(f'Environment: variables={value!r} is wrong; it takes a dict such as {{"MODE": "fast"}}')
@@ -68,6 +75,11 @@ class Environment:
         A requirements file. Its lines count, not its name.
     conda_file : path, optional
         A conda environment file: what it lists under `pip` counts, the rest is named in a warning.
+    image : str, optional
+        A container image, in place of all of these: scripts, commands and functions that are imported by name run in a
+        container of it.
+    network : bool
+        Whether that container reaches the network.
     variables : dict
         Environment variables.
     """
@@ -76,9 +88,18 @@ class Environment:
     python: str | None = attrs.field(default=None, converter=_version)
     requirements: str | None = attrs.field(default=None, converter=_path)
     conda_file: str | None = attrs.field(default=None, converter=_path)
+    image: str | None = attrs.field(default=None, converter=_image)
+    network: bool = False
     variables: tuple[tuple[str, str], ...] = attrs.field(factory=dict, converter=_variables)
 
     def __attrs_post_init__(self) -> None:
+        if self.image is not None and (self.packages or self.python or self.requirements or self.conda_file):
+            raise DefinitionError(
+                f"Environment: image={self.image!r} brings its own Python and packages; leave packages, python, "
+                "requirements and conda_file out"
+            )
+        if self.network and self.image is None:
+            raise DefinitionError("Environment: network=True is for an image; all else has the network of this machine")
         if self.conda_file is not None and os.path.exists(self.conda_file):
             unused = read_conda(self.conda_file, for_pip=False)
             if unused:
@@ -89,7 +110,11 @@ class Environment:
                 )
 
     def identity(self) -> str:
-        """What a step's key has for its environment: Python, requirements and variables."""
+        """What a step's key has for its environment: Python, requirements and variables, or an image."""
+        if self.image is not None:
+            found = find_engine().image_id(self.image)
+            content = digest("image", found.encode(), str(self.network).encode(), json.dumps(self.variables).encode())
+            return f"image {self.image} ({content[:32]})"
         content = digest("environment", self._content().encode(), json.dumps(self.variables).encode())
         # For people, who are told when it changed; the digest is what tells two apart. Values of variables may be secret.
         shown = ", ".join([*sorted(self._lines()), *(f"{name}=..." for name, _ in self.variables)])
@@ -97,7 +122,7 @@ class Environment:
 
     def takes_by_value(self, mode: str) -> bool:
         """Whether functions run in it that travel by value: their code is that of one minor version of Python."""
-        return mode == "off" or self._minor() == OWN_MINOR
+        return mode == "off" or (self.image is None and self._minor() == OWN_MINOR)
 
     def prepare(self, root: Path, mode: str) -> Interpreter:
         """The interpreter that serves; makes it below the workspace if need be. It is in use until it is released.
@@ -108,6 +133,8 @@ class Environment:
             If it cannot be made; gives the installer's reason.
         """
         variables = dict(self.variables)
+        if self.image is not None and mode != "off":
+            return prepare_image(root / FOLDER, self.image, has_network=self.network, variables=variables)
         minor = self._minor()
         missing = self._find_missing() if mode == "check" and minor == OWN_MINOR else []
         if mode == "off" or (mode == "check" and minor == OWN_MINOR and not missing):

@@ -24,11 +24,25 @@ def where() -> str:
     return sys.executable
 
 
+@step(outputs=("made", "told"))
+def sees(path: Path, x: int) -> tuple:
+    current_run().log("x", x)
+    print("seen", path.read_text())
+    made = current_run().scratch / "made.txt"
+    made.write_text(os.environ["MODE"])
+    return made, [os.getpid(), sys.path[-1]]
+
+
 @step
 def dies():
     import signal
 
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@step
+def leaves_with(code: int):
+    os._exit(code)
 
 
 @step

@@ -335,6 +335,19 @@ def test_a_function_with_an_environment_does_not_run_in_a_thread(tiny):
         flow.run()
 
 
+def test_an_image_without_an_engine_that_works_is_an_error_that_says_what_to_do(monkeypatch):
+    monkeypatch.setenv("PIPELITE_CONTAINER_ENGINE", "false")
+
+    @pipeline
+    def flow():
+        where.with_options(environment=Environment(image="python:3.11-slim"))()
+
+    with pytest.raises(
+        EnvironmentFailed, match=r"step 'where': an image needs docker or podman, and here false does not work"
+    ):
+        flow.run()
+
+
 @pytest.mark.parametrize(("bad", "message"), [(dies, "SIGKILL"), (raises, "ValueError: not this number")])
 def test_what_goes_wrong_in_an_environment_fails_its_step(bad, message):
     there = bad.with_options(environment=Environment(variables={"A": "b"}))
@@ -375,6 +388,12 @@ def test_a_timeout_ends_a_function_in_an_environment(tmp_path):
         (lambda: Environment(packages="pandas"), "packages='pandas' is wrong; it takes a list"),
         (lambda: Environment(packages=[1]), "packages=\\[1\\] is wrong"),
         (lambda: Environment(python="3"), "python='3' is wrong"),
+        (lambda: Environment(image="--privileged"), "image='--privileged' is wrong"),
+        (
+            lambda: Environment(image="python:3", packages=["attrs"]),
+            "image='python:3' brings its own Python and packages",
+        ),
+        (lambda: Environment(network=True), "network=True is for an image"),
         (lambda: Environment(variables={"A": 1}), "variables={'A': 1} is wrong"),
         (
             lambda: where.with_options(environment="pandas"),
