@@ -71,7 +71,8 @@ def _run(inputs: dict[str, Any], interpreter: tuple[str, ...]) -> Any:
     written_to = None if stdout is None else outputs[stdout["output"]]
     log = _Log(here)
     try:
-        code = _wait([*interpreter, *arguments], folder, here, written_to)
+        reads = [str(path.absolute()) for path in _iter_paths([command, *inputs.values()])]
+        code = _wait([*interpreter, *arguments], folder, here, written_to, reads)
     finally:
         keep_files(here, folder)
     if code:
@@ -81,7 +82,9 @@ def _run(inputs: dict[str, Any], interpreter: tuple[str, ...]) -> Any:
     return tuple(outputs.values()) or None
 
 
-def _wait(command: Sequence[str], folder: Path, here: StepContext, written_to: Path | None) -> int:
+def _wait(
+    command: Sequence[str], folder: Path, here: StepContext, written_to: Path | None, reads: Sequence[str]
+) -> int:
     """Run a process to its end; gives its exit code, or the signal that ended it as a negative number."""
     # What Python prints goes to a file here, where it would hold it back until the end.
     variables = {**os.environ, "PYTHONUNBUFFERED": "1", **library_variables(), **shared_variables(here)}
@@ -98,7 +101,7 @@ def _wait(command: Sequence[str], folder: Path, here: StepContext, written_to: P
                 folder=str(folder),
                 variables=variables,
                 writes=(str(here.scratch), *_places_of_records(here)),
-                reads=[text for text in command if os.path.isabs(text)],
+                reads=reads,
                 stdin=subprocess.DEVNULL,
                 stdout=printed,
             )
@@ -186,6 +189,14 @@ def _iter_texts(value: Any, inputs: Mapping[str, Any], outputs: Mapping[str, Pat
                 "the step that makes it write a file and return its Path"
             )
         yield text
+
+
+def _iter_paths(value: Any) -> Iterator[Path]:
+    if isinstance(value, Path):
+        yield value
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _iter_paths(each)
 
 
 def keep_files(here: StepContext, folder: Path) -> None:

@@ -111,7 +111,7 @@ def test_a_script_and_a_command_run_in_a_container(write):
     )
     environment = image(variables={"MODE": " and fast"})
     show = script("show.py", source_directory="src", arguments=[Input("text"), Output("copy")], environment=environment)
-    program = shell(["/bin/sh", "-c", "echo $0 $$", "pid"], stdout=Output("printed"), environment=environment)
+    program = shell(["/bin/sh", "-c", "echo $0 $$; test -e /usr/bin/env || echo alone", "pid"], stdout=Output("printed"), environment=environment)
     path = write("input.txt", "slow")
 
     @pipeline
@@ -123,10 +123,34 @@ def test_a_script_and_a_command_run_in_a_container(write):
 
     assert run.outputs["text"].read_text() == "slow and fast"
     assert run.outputs["again"].read_text() == "slow and fast and fast"
-    assert run.outputs["printed"].read_text() == "pid 1\n"
+    assert run.outputs["printed"].read_text() == "pid 1\nalone\n"
     assert run.metrics["show/process"] == 1
     assert "no network:" in run.steps["show"].logs
     assert os.stat(run.outputs["text"]).st_uid == os.getuid()
+
+
+def test_folders_go_into_a_container_and_come_out_of_it(write):
+    write(
+        "src/copy.py",
+        """
+        import sys
+        from pathlib import Path
+
+        for path in Path(sys.argv[1]).iterdir():
+            Path(sys.argv[2], path.name).write_text(path.read_text() + " copied")
+        """,
+    )
+    arguments = [Input("data"), Output("copies", is_folder=True)]
+    copy = script("copy.py", source_directory="src", arguments=arguments, environment=image())
+    path = write("data/a.txt", "a")
+
+    @pipeline
+    def flow():
+        return copy(data=copy(data=path.parent))
+
+    run = flow.run()
+
+    assert (run.outputs["result"] / "a.txt").read_text() == "a copied copied"
 
 
 def test_inputs_cannot_be_written_to(write):
