@@ -19,7 +19,7 @@ from pipelite.execute import LIBRARY_VARIABLE, Interpreter, find_engine
 from pipelite.fingerprint import digest
 from pipelite.steps.images import prepare_image
 from pipelite.steps.installing import OLDEST_MINOR, OWN_MINOR, PATH_LINE, install, is_older, lend_library, make_venv
-from pipelite.steps.requirements import is_met, read_conda, read_requirements
+from pipelite.steps.requirements import find_missing, read_conda, read_requirements
 from pipelite.store import FileLock, remove_tree
 
 #: Below the workspace: a folder for each environment.
@@ -136,7 +136,7 @@ class Environment:
         if self.image is not None and mode != "off":
             return prepare_image(root / FOLDER, self.image, has_network=self.network, variables=variables)
         minor = self._minor()
-        missing = self._find_missing() if mode == "check" and minor == OWN_MINOR else []
+        missing = find_missing(self._lines()) if mode == "check" and minor == OWN_MINOR else []
         if mode == "off" or (mode == "check" and minor == OWN_MINOR and not missing):
             return Interpreter(python=sys.executable, variables=variables)
         if is_older(minor, OLDEST_MINOR):
@@ -174,10 +174,6 @@ class Environment:
         if self.conda_file is not None:
             lines += read_conda(self.conda_file)
         return lines
-
-    def _find_missing(self) -> list[str]:
-        """What the running interpreter does not have of it."""
-        return [line for line in self._lines() if not is_met(line)]
 
     def _build(self, folder: Path) -> Path:
         python = folder / "venv" / "bin" / "python"

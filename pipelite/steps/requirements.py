@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import os
 import re
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipelite._optional import require
@@ -47,7 +50,25 @@ def read_conda(path: str, *, for_pip: bool = True) -> list[str]:
     return [str(line) for each in listed if isinstance(each, dict) for line in each.get("pip") or ()]
 
 
-def is_met(line: str) -> bool:
+def find_missing(lines: Sequence[str]) -> list[str]:
+    """What the running interpreter does not have of a list."""
+    # A long list takes some 20 ms, and what is installed hardly ever changes; when it does, so does its folder.
+    return [*_find_missing(tuple(lines), tuple(_changed_at(place) for place in sys.path))]
+
+
+@functools.lru_cache(maxsize=64)
+def _find_missing(lines: tuple[str, ...], changed_at: tuple[int, ...]) -> tuple[str, ...]:
+    return tuple(line for line in lines if not _is_met(line))
+
+
+def _changed_at(folder: str) -> int:
+    try:
+        return os.stat(folder or ".").st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _is_met(line: str) -> bool:
     """Whether the running interpreter has what a line asks for."""
     if line.startswith("-"):
         # Where to look for packages is no package; a path to install from can only be installed.

@@ -15,6 +15,7 @@ from steps_in_environments import dies, raises, stays, version, where
 from pipelite import Workspace, pipeline, step
 from pipelite.errors import ComputeTargetError, DefinitionError, EnvironmentFailed, NotFoundError, StepFailed
 from pipelite.steps import Environment, Output, installing, script, shell
+from pipelite.steps.requirements import find_missing
 
 
 def make_wheel(folder: Path, name: str, version: str, source: str) -> None:
@@ -138,6 +139,16 @@ def test_the_running_interpreter_serves_if_it_has_all_that_is_asked_for(workspac
         == sys.executable
     )
     assert list(Workspace().environments) == []
+
+
+def test_what_is_installed_meanwhile_is_noticed(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    assert find_missing(["pipelite_tiny>=1.0", "attrs"]) == ["pipelite_tiny>=1.0"]
+    make_wheel(tmp_path / "wheels", "pipelite_tiny", "1.0", "")
+    with zipfile.ZipFile(next((tmp_path / "wheels").iterdir())) as wheel:
+        wheel.extractall(tmp_path)
+
+    assert find_missing(["pipelite_tiny>=1.0", "attrs"]) == []
 
 
 def test_the_setting_build_makes_an_environment_in_any_case_and_off_makes_none(workspace):

@@ -111,7 +111,11 @@ def test_a_script_and_a_command_run_in_a_container(write):
     )
     environment = image(variables={"MODE": " and fast"})
     show = script("show.py", source_directory="src", arguments=[Input("text"), Output("copy")], environment=environment)
-    program = shell(["/bin/sh", "-c", "echo $0 $$; test -e /usr/bin/env || echo alone", "pid"], stdout=Output("printed"), environment=environment)
+    program = shell(
+        ["/bin/sh", "-c", "echo $0 $$; test -e /usr/bin/env || echo alone", "pid"],
+        stdout=Output("printed"),
+        environment=environment,
+    )
     path = write("input.txt", "slow")
 
     @pipeline
