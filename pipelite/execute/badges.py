@@ -80,6 +80,8 @@ def note_container(worn: str, engine: str, name: str) -> str | None:
     if not worn:
         return None
     folder = _notes_folder()
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    _check_own(folder)
     path = f"{folder}/{worn}{name}"
     with open(path, "w") as file:
         file.write(f"{engine}\n{name}")
@@ -99,8 +101,9 @@ def end_containers(badge: str, *, is_last: bool) -> None:
     Done before those processes are killed, since podman needs its own to end one; and once more after that, for what was
     only being started then.
     """
+    folder = _notes_folder()
     try:
-        folder = _notes_folder()
+        _check_own(folder)
         notes = [f"{folder}/{note}" for note in os.listdir(folder) if badge in note]
     except OSError:
         return
@@ -120,11 +123,12 @@ def end_containers(badge: str, *, is_last: bool) -> None:
 
 
 def _notes_folder() -> str:
-    folder = f"{os.environ.get('TMPDIR') or '/tmp'}/pipelite-containers-{os.getuid()}"  # noqa: S108 - made sure of here
-    os.makedirs(folder, mode=0o700, exist_ok=True)
+    return f"{os.environ.get('TMPDIR') or '/tmp'}/pipelite-containers-{os.getuid()}"  # noqa: S108 - looked at before use
+
+
+def _check_own(folder: str) -> None:
     if os.stat(folder).st_uid != os.getuid():
         raise PermissionError(f"{folder} belongs to another user, who could have programs run there")
-    return folder
 
 
 def _look(word: bytes) -> tuple[dict[int, int], set[int]]:

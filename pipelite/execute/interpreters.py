@@ -36,6 +36,7 @@ LIBRARY_VARIABLE = "PIPELITE_LIBRARY"
 _LOOK_S = 0.1
 #: Seconds that a process which is not needed any more has to leave.
 _LEAVE_S = 1.0
+_LEAVE_CONTAINER_S = 5.0
 _START = "from pipelite.execute.interpreters import main; main()"
 
 
@@ -202,7 +203,7 @@ class InterpreterProcess:
                 pipe.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             # On its own it also cleans up, as every Python does.
-            self._process.wait(_LEAVE_S)
+            self._process.wait(_LEAVE_S if self._interpreter.container is None else _LEAVE_CONTAINER_S)
         end_trees([self.pid] if self._process.poll() is None else [], [self._badge])
         return self._process.wait()
 

@@ -204,16 +204,15 @@ def test_the_death_of_a_container_fails_its_step(code, message):
 
 
 def test_a_timeout_ends_a_function_in_a_container(engine, tmp_path):
-    there = stays.with_options(environment=image(), timeout=15)
+    there = stays.with_options(environment=image(), timeout=5)
 
     @pipeline
     def flow():
         there(str(tmp_path / "pids"))
 
-    with pytest.raises(StepFailed, match="timeout of 15 s"):
+    with pytest.raises(StepFailed, match="timeout of 5 s"):
         flow.run()
 
-    assert (tmp_path / "pids").exists()
     assert list_containers(engine) == []
 
 
