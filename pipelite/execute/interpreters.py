@@ -17,10 +17,11 @@ import attrs
 from pipelite.errors import EnvironmentFailed, PipeliteError
 from pipelite.execute.badges import VARIABLE as BADGE_VARIABLE
 from pipelite.execute.badges import make_badge, make_owner
-from pipelite.execute.child import IDLE_S, is_readable, receive, send
+from pipelite.execute.child import IDLE_S
 from pipelite.execute.containers import Container
 from pipelite.execute.deaths import describe_exit, describe_memory, read_peak
 from pipelite.execute.ending import end_trees, wear
+from pipelite.execute.framing import is_readable, receive, send
 from pipelite.execute.functions import describe_import_error, import_unchecked
 from pipelite.execute.messages import Outcome, RunSetup, ShippedFunction, WorkItem
 from pipelite.execute.spool import SpoolWriter

@@ -452,7 +452,6 @@ def start_worker(parent: int) -> None:
     """Prepare a fresh worker process."""
     global _worker
     become_worker(parent)
-    _keep_the_pool_from_replacing_this_process()
     _worker = Worker(os.environ[BADGE_VARIABLE])
 
 
