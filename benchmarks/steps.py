@@ -17,12 +17,14 @@ from pathlib import Path
 
 from tables import simple_table
 
-from pipelite import Workspace, pipeline
+from pipelite import Workspace, pipeline, step
 from pipelite.steps import Environment, Input, script, sql
 from pipelite.store import SourceFolder, Store, keep_snapshot, take_snapshot
 
 #: Source files count as settled when they are older than this.
 LONG_AGO = 1_000_000_000
+#: Steps by which one chain is longer than another.
+CHAIN = 50
 
 
 def measure_scripts(folder: Path, n: int) -> list[float]:
@@ -92,6 +94,41 @@ def measure_environments(folder: Path, n: int) -> list[float]:
     return found[1:]
 
 
+@step(cache=False)
+def plus_one(x: int) -> int:
+    return x + 1
+
+
+def measure_functions(n: int) -> list[float]:
+    """Seconds that an environment which is there adds to each further function step of a run."""
+    Workspace().environments.mode = "build"
+    there = plus_one.with_options(environment=Environment())
+
+    @pipeline
+    def flow(length: int):
+        x = 0
+        for _ in range(length):
+            x = plus_one(x)
+
+    @pipeline
+    def flow_there(length: int):
+        x = 0
+        for _ in range(length):
+            x = there(x)
+
+    found = []
+    for _ in range(n + 1):
+        taken = []
+        for each in (flow, flow_there):
+            start = time.perf_counter()
+            each.run(length=2)
+            middle = time.perf_counter()
+            each.run(length=2 + CHAIN)
+            taken.append((time.perf_counter() - middle - (middle - start)) / CHAIN)
+        found.append(taken[1] - taken[0])
+    return found[1:]
+
+
 def measure_queries(n: int) -> list[float]:
     """Seconds of a query as a step over DuckDB itself."""
     import duckdb
@@ -127,6 +164,7 @@ def main() -> None:
         rows = [
             ("script step over `python script.py`", _shown(measure_scripts(folder, n)), "60 ms"),
             ("script step in an environment over one without", _shown(measure_environments(folder, n)), "10 ms"),
+            ("function step in an environment over one without", _shown(measure_functions(n)), "10 ms"),
             ("query as a step over DuckDB itself", _shown(measure_queries(n)), "10 ms"),
             ("snapshot of 1,000 unchanged files", _shown(measure_snapshots(folder, n)), "20 ms"),
         ]

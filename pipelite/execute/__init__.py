@@ -5,6 +5,7 @@ In: a graph and a workspace. Out: artifacts and records; inside a step, `current
 
 from __future__ import annotations
 
+from pipelite.execute.containers import LIBRARY, Container, Engine, find_engine
 from pipelite.execute.context import StepContext, current_run
 from pipelite.execute.coordinator import Coordinator
 from pipelite.execute.course import Progress
@@ -21,9 +22,12 @@ from pipelite.execute.targets import BUILT_IN, Targets, check_setting
 
 __all__ = [
     "BUILT_IN",
+    "LIBRARY",
     "LIBRARY_VARIABLE",
     "SLOTS_VARIABLE",
+    "Container",
     "Coordinator",
+    "Engine",
     "Interpreter",
     "Progress",
     "StepContext",
@@ -32,6 +36,7 @@ __all__ = [
     "collect_sources",
     "count_slots",
     "current_run",
+    "find_engine",
     "import_module",
     "load_exception",
     "local_target",

@@ -168,7 +168,10 @@ class StepContext:
             self._append(kind, name, self._sink.store_file(path))
 
     def _finish(self) -> None:
-        """Remove the scratch folder."""
+        """Remove the scratch folder, and let go of the interpreter."""
+        if self._interpreter is not None:
+            self._interpreter.release()
+            self._interpreter = None
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
             self._scratch = None

@@ -169,6 +169,7 @@ class Worker:
             return self._run_here(item)
         started_at = self.mark.set(item.position, item.attempt, self.log_end, item.name)
         log_start = self.log_end
+        interpreter = None
         try:
             interpreter = shipped.environment.prepare(self._root(), shipped.environments)
             if interpreter.is_current:
@@ -177,13 +178,13 @@ class Worker:
 
             ran = run_elsewhere(self, interpreter, item)
             self._end_leftovers(item)
-            if isinstance(ran, str):
-                failure = Failure(type_name="WorkerDied", message=ran, traceback="")
-                ran = failed_before_start(item, failure)
         except BaseException as exc:
             # As for a step that runs here.
             self._end_leftovers(item)
             ran = failed_before_start(item, describe_exception(exc, skip_files=_OWN_FILES))
+        finally:
+            if interpreter is not None:
+                interpreter.release()
         self.log_end = self.output.end()
         if self.log_end > log_start:
             self._note_log(item, log_start)
@@ -450,6 +451,12 @@ def serve(parent: int, line: Connection) -> None:
 def start_worker(parent: int) -> None:
     """Prepare a fresh worker process."""
     global _worker
+    become_worker(parent)
+    _worker = Worker(os.environ[BADGE_VARIABLE])
+
+
+def become_worker(parent: int) -> None:
+    """Make this process one that runs steps for its parent, and ends with it."""
     # Ctrl-C reaches the whole group; the coordinator decides what becomes of the steps.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # The pool has made its own way of starting processes the default here, which the children of a step do not know.
@@ -462,7 +469,6 @@ def start_worker(parent: int) -> None:
     adopt_orphans()
     _become_nobodys_script()
     threading.Thread(target=_leave_with_parent, args=(parent,), daemon=True, name="pipelite-parent-watch").start()
-    _worker = Worker(os.environ[BADGE_VARIABLE])
 
 
 def _pass_over_sigterm() -> None:

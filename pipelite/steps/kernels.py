@@ -129,6 +129,10 @@ def _execute(book: Any, file: str, folder: Path, here: StepContext) -> None:
             return super().output(outs, msg, display_id, cell_index)
 
     chosen = here._interpreter
+    if chosen is not None and chosen.container is not None:
+        raise CommandError(
+            f"{file} is a notebook, and those do not run in an image: give its environment packages, or none"
+        )
     python = sys.executable if chosen is None else chosen.python
     variables = {**os.environ, **library_variables(), **shared_variables(here)}
     variables.update({} if chosen is None else chosen.variables)

@@ -72,7 +72,8 @@ def run_with(inputs: dict[str, Any], interpreter: Sequence[str]) -> Any:
     written_to = None if stdout is None else outputs[stdout["output"]]
     log = _Log(here)
     try:
-        code = _wait([*interpreter, *arguments], folder, here, written_to)
+        reads = [str(path.absolute()) for path in _iter_paths([command, *inputs.values()])]
+        code = _wait([*interpreter, *arguments], folder, here, written_to, reads)
     finally:
         keep_files(here, folder)
     if code:
@@ -82,19 +83,29 @@ def run_with(inputs: dict[str, Any], interpreter: Sequence[str]) -> Any:
     return tuple(outputs.values()) or None
 
 
-def _wait(command: Sequence[str], folder: Path, here: StepContext, written_to: Path | None) -> int:
+def _wait(
+    command: Sequence[str], folder: Path, here: StepContext, written_to: Path | None, reads: Sequence[str]
+) -> int:
     """Run a process to its end; gives its exit code, or the signal that ended it as a negative number."""
     # What Python prints goes to a file here, where it would hold it back until the end.
     variables = {**os.environ, "PYTHONUNBUFFERED": "1", **library_variables(), **shared_variables(here)}
-    if here._interpreter is not None:
-        variables.update(here._interpreter.variables)
-        programs = os.path.dirname(here._interpreter.python)
-        variables["PATH"] = f"{programs}{os.pathsep}{variables.get('PATH', '')}"
+    chosen = here._interpreter
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     printed = None if written_to is None else open(written_to, "wb")  # noqa: SIM115 - closed below
     try:
-        process = subprocess.Popen(command, cwd=folder, env=variables, stdin=subprocess.DEVNULL, stdout=printed)
+        if chosen is None:
+            process = subprocess.Popen(command, cwd=folder, env=variables, stdin=subprocess.DEVNULL, stdout=printed)
+        else:
+            process = chosen.start(
+                command,
+                folder=str(folder),
+                variables=variables,
+                writes=(str(here.scratch), *_places_of_records(here)),
+                reads=reads,
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+            )
     except FileNotFoundError:
         raise CommandError(
             f"there is no program {command[0]!r}: it is neither on the PATH nor, where it is given with a folder, there"
@@ -105,6 +116,12 @@ def _wait(command: Sequence[str], folder: Path, here: StepContext, written_to: P
         if printed is not None:
             printed.close()
     return process.wait()
+
+
+def _places_of_records(here: StepContext) -> list[str]:
+    """Where what a script logs goes."""
+    address = {} if here._sink is None else here._sink.address()
+    return [*filter(None, (address.get("root"), os.path.dirname(address.get("spool", ""))))]
 
 
 def library_variables() -> dict[str, str]:
@@ -173,6 +190,14 @@ def _iter_texts(value: Any, inputs: Mapping[str, Any], outputs: Mapping[str, Pat
                 "the step that makes it write a file and return its Path"
             )
         yield text
+
+
+def _iter_paths(value: Any) -> Iterator[Path]:
+    if isinstance(value, Path):
+        yield value
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _iter_paths(each)
 
 
 def keep_files(here: StepContext, folder: Path) -> None:

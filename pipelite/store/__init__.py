@@ -15,7 +15,7 @@ from pipelite.store.logs import LOG_CAP_BYTES, read_log, read_log_from
 from pipelite.store.owners import OwnerLock, clear_dead_owners, clear_dead_workers, is_alive, temporary_prefix
 from pipelite.store.parts import PARTS, Part, iter_parts, join_parts
 from pipelite.store.paths import remove_tree
-from pipelite.store.pickles import dumps_value, loads_value
+from pipelite.store.pickles import dumps_value, loads_value, refuse_code
 from pipelite.store.reader import (
     count_logged,
     find_known,
@@ -146,6 +146,7 @@ __all__ = [
     "read_log",
     "read_log_from",
     "recover_ended_run",
+    "refuse_code",
     "register_serializer",
     "remove_setting",
     "remove_tree",

@@ -31,7 +31,7 @@ TRACE = (
 )
 
 
-#: pyspark is 400 MB, and Spark runs on Java: conftest.py says where these tests may be left out.
+#: pyspark is 400 MB, and Spark runs on Java.
 spark = pytest.mark.skipif(
     importlib.util.find_spec("pyspark") is None or shutil.which("java") is None, reason="needs pyspark and Java"
 )
@@ -664,6 +664,7 @@ def make_spark_step(write, helper: str):
     )
 
 
+@pytest.mark.may_be_missing
 @spark
 def test_a_script_runs_on_the_spark_of_this_machine(write):
     clean = make_spark_step(write, "FAILS = False\n")
@@ -680,6 +681,7 @@ def test_a_script_runs_on_the_spark_of_this_machine(write):
     assert again.steps["clean"].reused
 
 
+@pytest.mark.may_be_missing
 @spark
 def test_a_script_that_fails_on_the_spark_of_this_machine_shows_its_traceback(write):
     clean = make_spark_step(write, "FAILS = True\n")
