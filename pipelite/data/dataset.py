@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
@@ -16,7 +16,7 @@ from pipelite.data.definition import TABULAR, Definition, Source, encode_value
 from pipelite.data.finding import Finder, FoundFile, query_result, total_size
 from pipelite.data.locations import copy_atomically
 from pipelite.data.paths import checked
-from pipelite.data.reading import MixedTypes, concatenate, iter_tables
+from pipelite.data.reading import WHOLE_BYTES, MixedTypes, concatenate, conform, iter_tables, unify, write_parquet
 from pipelite.errors import DatasetError
 from pipelite.fingerprint import FileCache, combine
 from pipelite.fingerprint.tracked import READ_PREFIX, TrackedData, announce_read, is_heard
@@ -297,10 +297,38 @@ class Dataset(TrackedData):
         DatasetError
             If a file is missing, or is not what it is said to be.
         """
+        return self._read(lambda as_text: concatenate(list(self._iter_tables(as_text))))
+
+    def to_parquet(self, path: str | os.PathLike[str]) -> Path:
+        """Write all rows to one Parquet file, complete or not at all, in parts where they are many; gives its path.
+
+        Its types are those of `to_arrow`.
+
+        Raises
+        ------
+        DatasetError
+            If a file is missing, or is not what it is said to be.
+        """
+        target = Path(path)
+        if self.size_bytes <= WHOLE_BYTES:
+            table = self.to_arrow()
+            write_parquet(target, table.schema, [table])
+            return target
+
+        def find_schema(as_text: Sequence[str]) -> tuple[Any, Sequence[str]]:
+            return unify(table for table in self._iter_tables(as_text)), tuple(as_text)
+
+        # Once to know the types of all parts, and once for the rows: they are not kept in memory.
+        schema, as_text = self._read(find_schema)
+        write_parquet(target, schema, (conform(table, schema) for table in self._iter_tables(as_text)))
+        return target
+
+    def _read(self, read: Callable[[Sequence[str]], Any]) -> Any:
+        """What `read` gives when it is told which columns to read as text: those that are numbers in some files only."""
         as_text: list[str] = []
         while True:
             try:
-                return concatenate(list(self._iter_tables(as_text)))
+                return read(as_text)
             except MixedTypes as exc:
                 if not set(exc.columns) - set(as_text):
                     raise DatasetError(
@@ -339,7 +367,7 @@ class Dataset(TrackedData):
         Raises
         ------
         DatasetError
-            If rows or columns of it were chosen, which the files do not know of.
+            If it has no files as they are: rows or columns of it were chosen, or its rows are what a query or a step gave.
         """
         self._refuse_operations("as_path")
         files = self._pin()
@@ -360,11 +388,18 @@ class Dataset(TrackedData):
             done.append(target)
         return done
 
+    @property
+    def is_files(self) -> bool:
+        """Whether it is its files as they are, of rows or not: no rows or columns of it were chosen, and no query or step
+        gave them.
+        """
+        return not self._definition.operations and self._definition.format not in ("sql", "frame")
+
     def _refuse_operations(self, method: str) -> None:
-        if self._definition.operations or self._definition.format == "sql":
+        if not self.is_files:
             raise DatasetError(
-                f"dataset {self._label}: {method} gives files as they are, and of this one rows or columns were chosen; "
-                "use .to_pandas() or .to_arrow()"
+                f"dataset {self._label}: {method} gives files as they are, and this one is rows that were chosen, or that a "
+                "query or a step gave; use .to_pandas(), .to_arrow() or .to_parquet(path)"
             )
 
     def _make_view(self, files: Sequence[FoundFile]) -> Path:

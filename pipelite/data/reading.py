@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from pipelite._optional import require
 from pipelite.data.definition import Definition, decode_value
 from pipelite.data.finding import FoundFile
+from pipelite.data.locations import TEMPORARY
 from pipelite.errors import DatasetError
 
 #: A file up to this size is read in one go: then the types of its columns are inferred from all of it.
@@ -78,12 +81,56 @@ def concatenate(tables: Sequence[Table]) -> Table:
     try:
         return pyarrow.concat_tables(tables, promote_options="permissive")
     except pyarrow.ArrowTypeError:
-        mixed = [
-            name
-            for name in tables[0].column_names
-            if len({str(table.schema.field(name).type) for table in tables if name in table.column_names}) > 1
-        ]
-        raise MixedTypes(mixed) from None
+        raise _mixed([table.schema for table in tables]) from None
+
+
+def unify(tables: Iterable[Table]) -> Any:
+    """The schema that all tables have together, as `concatenate` would give it; each is looked at once.
+
+    Raises
+    ------
+    MixedTypes
+        If a column holds numbers in one and texts in another.
+    """
+    pyarrow = require("pyarrow", extra="data")
+    first, schemas = None, []
+    for table in tables:
+        first = first if first is not None else table.schema
+        if table.num_rows and table.schema not in schemas:
+            schemas.append(table.schema)
+    if not schemas:
+        return first if first is not None else pyarrow.schema([])
+    try:
+        return pyarrow.unify_schemas(schemas, promote_options="permissive")
+    except pyarrow.ArrowTypeError:
+        raise _mixed(schemas) from None
+
+
+def conform(table: Table, schema: Any) -> Table:
+    """The same rows with the columns and types of a schema that `unify` gave."""
+    pyarrow = require("pyarrow", extra="data")
+    return pyarrow.concat_tables([schema.empty_table(), table], promote_options="permissive")
+
+
+def write_parquet(path: Path, schema: Any, tables: Iterable[Table]) -> None:
+    """Write tables of one schema to a file, which is complete or not there."""
+    parquet = require("pyarrow.parquet", extra="data")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{TEMPORARY}{os.getpid()}-{os.urandom(6).hex()}")
+    try:
+        with parquet.ParquetWriter(partial, schema) as writer:
+            for table in tables:
+                writer.write_table(table)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _mixed(schemas: Sequence[Any]) -> MixedTypes:
+    names = dict.fromkeys(name for schema in schemas for name in schema.names)
+    return MixedTypes(
+        [name for name in names if len({str(each.field(name).type) for each in schemas if name in each.names}) > 1]
+    )
 
 
 # Files.
