@@ -16,7 +16,17 @@ from pipelite.data.definition import TABULAR, Definition, Source, encode_value
 from pipelite.data.finding import Finder, FoundFile, query_result, total_size
 from pipelite.data.locations import copy_atomically
 from pipelite.data.paths import checked
-from pipelite.data.reading import WHOLE_BYTES, MixedTypes, concatenate, conform, iter_tables, unify, write_parquet
+from pipelite.data.reading import (
+    WHOLE_BYTES,
+    MixedTypes,
+    PlainParquet,
+    concatenate,
+    conform,
+    find_plain_parquet,
+    iter_tables,
+    unify,
+    write_parquet,
+)
 from pipelite.errors import DatasetError
 from pipelite.fingerprint import FileCache, combine
 from pipelite.fingerprint.tracked import READ_PREFIX, TrackedData, announce_read, is_heard
@@ -141,7 +151,9 @@ class Dataset(TrackedData):
 
     @classmethod
     def from_output(cls, ref: ArtifactRef, name: str, *, format: str | None = None) -> Dataset:
-        """The output of a step: a DataFrame, a file or a folder."""
+        """The output of a step: a DataFrame, an Arrow table, a file or a folder, whose files are of rows if their names
+        say so.
+        """
         kind = format or _format_of(ref)
         fields = {key: value for key, value in attrs.asdict(ref).items() if value is not None}
         return cls(Definition(format=kind, sources=(Source(path=name, artifact=fields),)))
@@ -316,9 +328,9 @@ class Dataset(TrackedData):
             return target
 
         def find_schema(as_text: Sequence[str]) -> tuple[Any, Sequence[str]]:
-            return unify(table for table in self._iter_tables(as_text)), tuple(as_text)
+            return unify(self._iter_tables(as_text, for_types=True)), tuple(as_text)
 
-        # Once to know the types of all parts, and once for the rows: they are not kept in memory.
+        # First the types of all parts, then the rows, which are not kept in memory.
         schema, as_text = self._read(find_schema)
         write_parquet(target, schema, (conform(table, schema) for table in self._iter_tables(as_text)))
         return target
@@ -343,7 +355,11 @@ class Dataset(TrackedData):
         """
         yield from self._iter_tables(())
 
-    def _iter_tables(self, as_text: Sequence[str]) -> Iterator[Any]:
+    def find_plain_parquet(self) -> PlainParquet | None:
+        """Its Parquet files, for another reader, where that finds in them just what this one does; for tools."""
+        return find_plain_parquet(self._definition, self._pin(), dataset=self._label)
+
+    def _iter_tables(self, as_text: Sequence[str], *, for_types: bool = False) -> Iterator[Any]:
         if not self.is_tabular:
             raise DatasetError(f"dataset {self._label} is files without rows; use .as_path() or .download(folder)")
         definition, files = self._definition, self._pin()
@@ -359,7 +375,9 @@ class Dataset(TrackedData):
             ref = ArtifactRef(**dict(definition.sources[0].artifact or {}))
             return self._open().artifacts.load(ref)
 
-        yield from iter_tables(definition, files, dataset=self._label, load_frame=load_frame, as_text=as_text)
+        yield from iter_tables(
+            definition, files, dataset=self._label, load_frame=load_frame, as_text=as_text, for_types=for_types
+        )
 
     def as_path(self) -> Path:
         """A path of this machine to read from: of its file if it has one, else a folder with all of them; not for writing.
@@ -546,13 +564,25 @@ def _source(path: Any) -> Source:
     return Source(path=os.path.abspath(os.path.expanduser(text)))
 
 
+_ENDINGS = {".csv": "delimited", ".parquet": "parquet", ".jsonl": "json_lines", ".ndjson": "json_lines"}
+_COMPRESSED = (".gz", ".bz2", ".zst")
+
+
 def _format_of(ref: ArtifactRef) -> str:
-    if ref.kind == "dataframe":
+    if ref.kind == "dataframe" or ref.type_name == "pyarrow.lib.Table":
         return "frame"
-    if ref.kind not in ("file", "folder"):
-        raise DatasetError(
-            f"an output of the kind {ref.kind!r} is no dataset; have the step return a DataFrame, or the Path of a file "
-            "or a folder"
-        )
-    endings = {".csv": "delimited", ".parquet": "parquet", ".jsonl": "json_lines", ".ndjson": "json_lines"}
-    return endings.get(os.path.splitext(ref.path or "")[1], "files") if ref.kind == "file" else "files"
+    if ref.kind == "file":
+        return _ENDINGS.get(_ending(ref.path or ""), "files")
+    if ref.kind == "folder":
+        root = hold_store().artifacts.path(ref)
+        endings = {_ending(name) for _, _, names in os.walk(root) for name in names}
+        return _ENDINGS.get(endings.pop(), "files") if len(endings) == 1 else "files"
+    raise DatasetError(
+        f"an output of the kind {ref.kind!r} is no dataset; have the step return a DataFrame, an Arrow table, or the Path of "
+        "a file or a folder"
+    )
+
+
+def _ending(name: str) -> str:
+    stem, ending = os.path.splitext(name)
+    return (os.path.splitext(stem)[1] if ending in _COMPRESSED else ending).lower()

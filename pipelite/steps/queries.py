@@ -12,22 +12,12 @@ from urllib.parse import quote
 from pipelite._optional import require
 from pipelite.errors import QueryError
 from pipelite.execute import current_run
+from pipelite.steps.running import is_dataset
+from pipelite.steps.tables import add_table, quoted
 
 QUERY, TABLES, PARAMETERS = "query", "tables of the query", "parameters of the query"
 DATABASE, KIND = "database of the query", "form of the result"
 RESULTS = ("dataframe", "arrow", "parquet")
-
-#: Ending of a file to the method of a DuckDB connection that reads it.
-_READERS = {
-    ".csv": "read_csv",
-    ".tsv": "read_csv",
-    ".txt": "read_csv",
-    ".parquet": "read_parquet",
-    ".json": "read_json",
-    ".jsonl": "read_json",
-    ".ndjson": "read_json",
-}
-_COMPRESSED = (".gz", ".zst")
 
 
 def run_query(**inputs: Any) -> Any:
@@ -72,10 +62,10 @@ def _ask_duckdb(text: str, tables: dict[str, Any], values: dict[str, Any], kind:
     if cores.isdecimal() and int(cores) > 0:
         settings["threads"] = int(cores)
     with contextlib.closing(duckdb.connect(config=settings)) as connection:
-        files = [path for name, table in tables.items() for path in _add_table(connection, name, table, duckdb)]
+        files = [path for name, table in tables.items() for path in add_table(connection, name, table, scratch)]
         # From here on nothing is read but what the step was given: anything else would not be part of its key.
-        connection.execute(f"SET allowed_paths = [{', '.join(map(_quoted, files))}]")
-        connection.execute(f"SET allowed_directories = [{_quoted(str(scratch))}]")
+        connection.execute(f"SET allowed_paths = [{', '.join(map(quoted, files))}]")
+        connection.execute(f"SET allowed_directories = [{quoted(str(scratch))}]")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         try:
@@ -121,53 +111,13 @@ def _take_relation(relation: Any, kind: str, scratch: Path) -> Any:
     return path
 
 
-def _add_table(connection: Any, name: str, table: Any, duckdb: Any) -> list[str]:
-    """Make a table known; gives the files that it is read from."""
-    if not isinstance(table, Path):
-        try:
-            connection.register(name, table)
-        except duckdb.Error as exc:
-            raise QueryError(
-                f"table {name!r} is a value of type {type(table).__qualname__!r}; a table is a DataFrame, an Arrow table, "
-                "or the path of a CSV, Parquet or JSON file"
-            ) from exc
-        return []
-    files = (
-        sorted(str(each.absolute()) for each in table.rglob("*") if each.is_file())
-        if table.is_dir()
-        else [str(table.absolute())]
-    )
-    readers = {_reader_of(name, path) for path in files}
-    if len(readers) != 1:
-        what = "files of several kinds" if readers else "no files"
-        raise QueryError(f"table {name!r}: the folder {str(table)!r} has {what}; files of one kind are expected")
-    try:
-        getattr(connection, readers.pop())(files).create_view(name)
-    except duckdb.Error as exc:
-        raise QueryError(f"table {name!r} cannot be read from {str(table)!r}: {exc}") from exc
-    return files
-
-
-def _reader_of(name: str, path: str) -> str:
-    stem, ending = os.path.splitext(path)
-    if ending in _COMPRESSED:
-        ending = os.path.splitext(stem)[1]
-    if ending.lower() not in _READERS:
-        raise QueryError(
-            f"table {name!r}: of {path!r} cannot be told what it is; the name ends in one of {', '.join(_READERS)}"
-        )
-    return _READERS[ending.lower()]
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
 def _describe_tables(tables: dict[str, Any]) -> str:
     return f"\nIts tables are {', '.join(tables)}." if tables else "\nIt has no tables; tables= gives it some."
 
 
 def _ask_sqlite(database: Any, text: str, values: dict[str, Any], kind: str) -> Any:
+    if is_dataset(database):
+        database = database.as_path()
     if not isinstance(database, Path):
         raise QueryError(
             f"the database is a value of type {type(database).__qualname__!r}; the path of a file is expected"

@@ -31,8 +31,9 @@ def sql(
     query : str or path
         SQL, or the path of a file with it, whose content counts. Of several statements the last gives the result.
     tables : dict
-        Names of tables to what they are: DataFrames, Arrow tables, paths of CSV, Parquet or JSON files or of folders of
-        these, `Input("rides")` for what the step is called with, outputs of other steps. The query reads no other file.
+        Names of tables to what they are: datasets, DataFrames, Arrow tables, paths of CSV, Parquet or JSON files or of
+        folders of these, `Input("rides")` for what the step is called with, outputs of other steps. The query reads no
+        other file.
     parameters : dict
         Values of `$name` in the query (`:name` for SQLite), or `Input`. They are bound, never pasted into the text.
     database : path or Input, optional
