@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Union
 
 import attrs
 
+from pipelite.data.databases import check_server
 from pipelite.data.datastores import DatastorePath
 from pipelite.data.definition import TABULAR, Definition, Source, encode_value
 from pipelite.data.finding import Finder, FoundFile, query_result, total_size
@@ -142,12 +143,49 @@ class Dataset(TrackedData):
         return cls._make("files", path, {})
 
     @classmethod
-    def from_sql(cls, query: str, database: PathLike, parameters: Sequence[Any] = ()) -> Dataset:
-        """Rows that a query gives on an SQLite database, a file.
+    def from_sql(
+        cls,
+        query: str,
+        database: PathLike,
+        parameters: Sequence[Any] | Mapping[str, Any] = (),
+        *,
+        credentials: Mapping[str, str] | None = None,
+    ) -> Dataset:
+        """Rows that a query gives on a database.
 
-        It counts by the content of the database and the query; the rows are kept in the workspace.
+        It counts by the query and, for a file, by the content of that; the rows are kept in the workspace. A server (extra
+        `database`) is asked on every use, and it is the rows that count: write ORDER BY where their order may change.
+
+        Parameters
+        ----------
+        database : path, or URL of a server
+            A file of SQLite or DuckDB, also on a datastore; or what SQLAlchemy takes, such as
+            ``postgresql+psycopg://host/shop``, whose driver is installed.
+        parameters : sequence or mapping
+            Numbers, texts, dates, for ``?`` in the query, or by name: for ``:name``, in DuckDB ``$name``. On a server they
+            have names. They are bound, never pasted into the text.
+        credentials : mapping, optional
+            Of a server: where "username" and "password" are, as "env:NAME" or "file:PATH" (a file with mode 0600).
+
+        Raises
+        ------
+        DatasetError, DatastoreError
+            If a secret is given as such, or a parameter is of another type.
         """
-        return cls._make("sql", database, {"query": query, "parameters": list(parameters)})
+        given = (
+            {name: encode_value(value) for name, value in parameters.items()}
+            if isinstance(parameters, Mapping)
+            else [encode_value(value) for value in parameters]
+        )
+        made = cls._make(
+            "sql", database, {"query": query, "parameters": given, "credentials": credentials and dict(credentials)}
+        )
+        path = made._definition.sources[0].path
+        if made._definition.is_on_server:
+            check_server(path, credentials or {})
+        elif credentials:
+            raise DatasetError(f"{path!r} is a file, which takes no credentials; those of a datastore are its own")
+        return made
 
     @classmethod
     def from_output(cls, ref: ArtifactRef, name: str, *, format: str | None = None) -> Dataset:
@@ -363,7 +401,7 @@ class Dataset(TrackedData):
         if not self.is_tabular:
             raise DatasetError(f"dataset {self._label} is files without rows; use .as_path() or .download(folder)")
         definition, files = self._definition, self._pin()
-        if definition.format == "sql":
+        if definition.format == "sql" and not definition.is_on_server:
             options = definition.options
             places = [
                 query_result(self._open(), each, options["query"], options["parameters"], dataset=self._label)

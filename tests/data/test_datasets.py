@@ -159,7 +159,7 @@ class TestRows:
         late = data.filter("day >= @first", first=datetime.fromisoformat("2026-01-02"))
         assert late.to_arrow()["n"].to_pylist() == [2, 3]
         assert pickle.loads(pickle.dumps(late)).filter("n in @chosen", chosen=[1, 3]).to_arrow()["n"].to_pylist() == [3]
-        with pytest.raises(DatasetError, match="does not take a value of type 'object'"):
+        with pytest.raises(DatasetError, match="takes no value of type 'object'"):
             data.filter("n == @what", what=object())
 
     def test_a_dataset_does_not_change(self, data):
