@@ -197,6 +197,13 @@ class Dataset(TrackedData):
         return cls(Definition(format=kind, sources=(Source(path=name, artifact=fields),)))
 
     @classmethod
+    def from_found(cls, definition: Definition, found: Sequence[FoundFile]) -> Dataset:
+        """One whose files were looked at: it stands for their bytes as they were then. For tools."""
+        made = cls(definition)
+        made._found, made._is_pinned = tuple(found), True
+        return made
+
+    @classmethod
     def get(cls, name: str, version: int | None = None) -> Dataset:
         """A registered dataset; the latest version by default.
 
@@ -451,6 +458,11 @@ class Dataset(TrackedData):
         """
         return not self._definition.operations and self._definition.format not in ("sql", "frame")
 
+    def local_files(self, method: str) -> Sequence[FoundFile]:
+        """Its files as they are, for a method that is named in the error; their bytes are on this machine. For tools."""
+        self._refuse_operations(method)
+        return self._pin()
+
     def _refuse_operations(self, method: str) -> None:
         if not self.is_files:
             raise DatasetError(
@@ -486,6 +498,10 @@ class Dataset(TrackedData):
         self._found = tuple(found)
         return self._identity_of(found)
 
+    def identity_only(self, files: FileCache | None) -> str:
+        """Its identity as the data are now, without having the bytes here."""
+        return self._identity_of(self._look(files, needs_bytes=False))
+
     def _identity_of(self, found: Iterable[FoundFile]) -> str:
         parts = [self._definition.reading]
         for each in found:
@@ -518,25 +534,33 @@ class Dataset(TrackedData):
         """The same, to be looked at as it is now; one that came out of a store or to a step keeps to what was seen then."""
         return Dataset(self._definition, workspace=self._workspace, registration=self._registration)
 
-    def _look(self, files: FileCache | None = None) -> Sequence[FoundFile]:
+    def _look(self, files: FileCache | None = None, *, needs_bytes: bool = True) -> Sequence[FoundFile]:
         if self._is_pinned and self._found is not None:
             return self._found
-        return Finder(self._open(), files).find(self._definition, dataset=self._label, known=self._found or ())
+        finder = Finder(self._open(), files, needs_bytes=needs_bytes)
+        return finder.find(self._definition, dataset=self._label, known=self._found or ())
 
     def _pin(self) -> Sequence[FoundFile]:
         """Its files, which are to be read now; a step that runs here reads them."""
         if self._is_pinned and self._found is not None:
-            for each in self._found:
-                if not each.is_unchanged():
-                    raise DatasetError(
-                        f"dataset {self._label}: the file {each.place!r} was changed after the run had looked at it; run it again",
-                        dataset=self._label,
-                    )
+            changed = next((each for each in self._found if not each.is_unchanged()), None)
+            if changed is not None:
+                self._found = self._look_for_the_same(changed)
             return self._found
         found = self._look()
         if is_heard():
             self._announce(found)
         return found
+
+    def _look_for_the_same(self, changed: FoundFile) -> tuple[FoundFile, ...]:
+        """Its files again, when one is not where it was: the copy of an object of another store may be fetched anew."""
+        again = self.looked_at_again()
+        if not os.path.exists(changed.place) and again.identity_only(None) == self._identity_of(self._found or ()):
+            return tuple(again._look())
+        raise DatasetError(
+            f"dataset {self._label}: the file {changed.place!r} was changed after the run had looked at it; run it again",
+            dataset=self._label,
+        )
 
     def _announce(self, found: Sequence[FoundFile]) -> None:
         self._found, self._is_pinned = tuple(found), True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from typing import Any
 
@@ -16,6 +16,11 @@ from pipelite.errors import DatasetError
 TABULAR = ("delimited", "parquet", "json_lines", "sql", "frame")
 
 
+def _as_tuple(names: Iterable[str] | None) -> tuple[str, ...] | None:
+    # JSON has lists.
+    return None if names is None else tuple(names)
+
+
 @attrs.frozen(kw_only=True)
 class Source:
     """Where files are: one path or pattern."""
@@ -26,6 +31,8 @@ class Source:
     path: str
     #: Fields of the reference of an artifact, as JSON gives them; then `path` is its name.
     artifact: Mapping[str, Any] | None = None
+    #: Of the files below the path only these, by name; None for all.
+    names: tuple[str, ...] | None = attrs.field(default=None, converter=_as_tuple)
 
     def __str__(self) -> str:
         return f"{self.datastore}/{self.path}" if self.datastore else self.path

@@ -10,5 +10,6 @@ from pipelite.steps.environments import Environment
 from pipelite.steps.notebooks import glue, notebook
 from pipelite.steps.placeholders import Input, Output
 from pipelite.steps.sql import sql
+from pipelite.steps.transfers import transfer
 
-__all__ = ["Environment", "Input", "Output", "glue", "notebook", "script", "shell", "sql"]
+__all__ = ["Environment", "Input", "Output", "glue", "notebook", "script", "shell", "sql", "transfer"]
