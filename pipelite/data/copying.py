@@ -217,7 +217,7 @@ class Copier:
             return self._send(item, there, item.place, None)
         assert self._source is not None
         assert item.entry is not None
-        with tempfile.TemporaryDirectory(prefix="pipelite-") as folder:
+        with self._temporary_folder() as folder:
             place = os.path.join(folder, "copy")
             self._source.fetch(item.entry, place)
             return self._send(_measured(item, place), there, place, self._look_again(item.entry))
@@ -245,10 +245,14 @@ class Copier:
             if md5 == there.likely_md5 or there.md5:
                 return md5 in (there.likely_md5, there.md5)
         # Nobody says what is there, so it is looked at.
-        with tempfile.TemporaryDirectory(prefix="pipelite-") as folder:
+        with self._temporary_folder() as folder:
             copy = os.path.join(folder, "copy")
             self._target.fetch(there, copy)
             return digest_file(copy) == digest
+
+    def _temporary_folder(self) -> tempfile.TemporaryDirectory[str]:
+        # Not on the system's disk for small files, which may be memory.
+        return tempfile.TemporaryDirectory(prefix="copy-", dir=self._store.path / "tmp")
 
     def _look_again(self, entry: Entry) -> Entry | None:
         """The entry, if it stands for the bytes that were read: it was the same before and after."""

@@ -9,6 +9,7 @@ import os
 import posixpath
 import re
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -72,6 +73,7 @@ class Datastore:
         self.credentials: Mapping[str, str] = dict(credentials or {})
         self._folder = folder
         self._location: Location | None = None
+        self._guard = threading.Lock()
         self._secrets: Mapping[str, Any] = {}
 
     @property
@@ -87,12 +89,13 @@ class Datastore:
     @property
     def location(self) -> Location:
         """What lists, opens and puts; for tools."""
-        if self._location is None:
-            if self.is_local:
-                self._location = LocalFolder(self.url.removeprefix("file://") or "/", name=self.name)
-            else:
-                self._location = RemoteFolder(self.url, self._full_options)
-        return self._location
+        with self._guard:
+            if self._location is None:
+                if self.is_local:
+                    self._location = LocalFolder(self.url.removeprefix("file://") or "/", name=self.name)
+                else:
+                    self._location = RemoteFolder(self.url, self._full_options)
+            return self._location
 
     def _full_options(self) -> Mapping[str, Any]:
         self._secrets = load_credentials(self.name, self.credentials, self._folder)

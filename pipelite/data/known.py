@@ -31,6 +31,9 @@ class KnownDigests:
         )
         self._known: Mapping[str, tuple[str, str]] = {urls[row[0]]: (row[1], row[2]) for row in rows}
 
+    def __len__(self) -> int:
+        return len(self._known)
+
     def get(self, entry: Entry) -> str | None:
         """blake3 digest of an object that is as it was when it was looked at."""
         known = self._known.get(entry.path)

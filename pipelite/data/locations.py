@@ -55,6 +55,8 @@ _NO_RETRIES = {"config_kwargs": {"retries": {"max_attempts": 0}}}
 _OPTIONS: dict[str, dict[str, Any]] = {"s3": _NO_RETRIES, "s3a": _NO_RETRIES}
 #: A time with a resolution of a second says nothing of a change within the same second.
 _SETTLED_S = 2.0
+#: How often a folder is made that others may be making.
+_ATTEMPTS = 3
 #: Their connections serve one thread at a time.
 _ONE_THREAD = frozenset({"sftp", "ssh"})
 
@@ -174,25 +176,34 @@ class RemoteFolder:
         self._url = url
         self._root = rest.strip("/")
         self._options = options
-        self._kept: Any = threading.local() if self.protocol in _ONE_THREAD else SimpleNamespace()
+        self._kept: Any = SimpleNamespace() if self.is_shared else threading.local()
+        self._guard = threading.RLock()
 
     @property
     def files(self) -> Any:
         """The file system, connected on first use; each thread has its own where one cannot serve several."""
         opened = getattr(self._kept, "files", None)
-        if opened is None:
-            fsspec = require("fsspec", extra="data")
-            package, extra = EXTRAS.get(self.protocol, ("fsspec", "data"))
-            require(package, extra=extra)
-            kind = fsspec.get_filesystem_class(self.protocol)
-            from_url = kind._get_kwargs_from_urls(self._url)
-            # Kept by fsspec it would be shared with whoever asks with the same credentials, and outlive a reconnection.
-            given = merge(_OPTIONS.get(self.protocol, {}), {**from_url, **self._options()})
-            opened = kind(skip_instance_cache=True, **given)
-            if self.protocol in ("s3", "s3a"):
-                opened.retries = 1
-            self._root = kind._strip_protocol(self._url).rstrip("/")
-            self._kept.files = opened
+        if opened is not None:
+            return opened
+        if not self.is_shared:
+            return self._connect()
+        with self._guard:
+            opened = getattr(self._kept, "files", None)
+            return self._connect() if opened is None else opened
+
+    def _connect(self) -> Any:
+        fsspec = require("fsspec", extra="data")
+        package, extra = EXTRAS.get(self.protocol, ("fsspec", "data"))
+        require(package, extra=extra)
+        kind = fsspec.get_filesystem_class(self.protocol)
+        from_url = kind._get_kwargs_from_urls(self._url)
+        # Kept by fsspec it would be shared with whoever asks with the same credentials, and outlive a reconnection.
+        given = merge(_OPTIONS.get(self.protocol, {}), {**from_url, **self._options()})
+        opened = kind(skip_instance_cache=True, **given)
+        if self.protocol in ("s3", "s3a"):
+            opened.retries = 1
+        self._root = kind._strip_protocol(self._url).rstrip("/")
+        self._kept.files = opened
         return opened
 
     @property
@@ -260,6 +271,7 @@ class RemoteFolder:
         folder, _, name = full.rpartition("/")
         partial = f"{folder}/{TEMPORARY}{os.urandom(6).hex()}-{name}"
         try:
+            self._make_folder(folder)
             files.put_file(source, partial)
             self._verify(source, self._relative(partial) or partial, verify=verify)
             files.mv(partial, full)
@@ -268,6 +280,18 @@ class RemoteFolder:
             with contextlib.suppress(Exception):
                 files.rm_file(partial)
             raise
+
+    def _make_folder(self, folder: str) -> None:
+        # Where two make the same folder at once, the library takes that it is there for a failure.
+        for attempt in range(_ATTEMPTS):
+            try:
+                with self._guard:
+                    self.files.makedirs(folder, exist_ok=True)
+            except OSError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+            else:
+                return
 
     def _verify(self, source: str, path: str, *, verify: bool) -> Entry | None:
         arrived = self.find(path)

@@ -171,6 +171,10 @@ def run_transfer(**inputs: Any) -> Dataset:
 
 def _find_value(value: Any) -> _Origin:
     if isinstance(value, Dataset):
+        if value.definition.format == "frame":
+            raise DatasetError(
+                f"the source {value!r} is a DataFrame; a transfer takes files: write it to one, and return its Path"
+            )
         files = value.local_files("transfer")
         items = [
             Item(path=each.name, size_bytes=each.size_bytes, place=each.place, digest=each.digest) for each in files

@@ -7,6 +7,7 @@ import getpass
 import pytest
 
 from data import servers
+from data.proxy import proxying
 from pipelite import Workspace
 from pipelite.data import retries
 
@@ -88,6 +89,17 @@ def lake(request, stores, monkeypatch, tmp_path):
     made = MAKERS[request.param](request, stores, monkeypatch, name, tmp_path)
     yield made
     made.location.reconnect()
+
+
+@pytest.fixture
+def lake_behind_proxy(s3_server, stores, monkeypatch, request):
+    """The datastore `lake` on S3, and the proxy that it is reached by."""
+    with proxying(s3_server) as proxy:
+        name = f"bucket-{abs(hash(request.node.nodeid)) % 10**9}"
+        lake = register_s3(stores, proxy.address, monkeypatch, name)
+        lake.location.files.mkdir(name)
+        yield lake, proxy
+        lake.location.reconnect()
 
 
 @pytest.fixture

@@ -80,6 +80,66 @@ class TestStores:
             lines_of(lake).to_pandas()
 
 
+class TestManyFiles:
+    @pytest.fixture
+    def many(self, tmp_path):
+        for number in range(40):
+            path = tmp_path / f"many/{number % 7}/{number % 3}/{number}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"file {number}")
+        return tmp_path / "many"
+
+    def test_they_go_there_and_back_several_at_once(self, lake, many, tmp_path):
+        assert len(lake.upload(many, "in/new/folders")) == 40
+
+        copies = lake.download("in/new/folders", tmp_path / "back")
+        assert [path.relative_to(tmp_path / "back") for path in copies] == sorted(
+            path.relative_to(many) for path in many.rglob("*.txt")
+        )
+        assert all(path.read_text() == f"file {path.stem}" for path in copies)
+
+    @pytest.mark.usefixtures("impatient")
+    def test_what_a_lost_network_interrupted_goes_on_where_it_was(self, lake_behind_proxy, many, tmp_path):
+        lake, proxy = lake_behind_proxy
+        passes = iter(range(15))
+
+        def lose(method, path):
+            if method in ("PUT", "GET") and next(passes, None) is None:
+                raise ConnectionError
+
+        def sent():
+            return [path for method, path in proxy.passed if method in ("PUT", "GET")]
+
+        for transfer in (lambda: lake.upload(many), lambda: lake.download("", tmp_path / "back")):
+            proxy.passed.clear()
+            passes = iter(range(15))
+            proxy.before = lose
+            with pytest.raises(DatastoreError, match="cannot be reached"):
+                transfer()
+            first = sent()
+            proxy.before = lambda method, path: None
+            proxy.passed.clear()
+            transfer()
+            assert len(first) == 15
+            assert len(first) + len(sent()) == 40
+        assert sorted(path.read_text() for path in (tmp_path / "back").rglob("*") if path.is_file()) == sorted(
+            path.read_text() for path in many.rglob("*.txt")
+        )
+
+    def test_what_has_the_same_content_is_not_sent_to_be_replaced(self, lake_behind_proxy, many, tmp_path):
+        lake, proxy = lake_behind_proxy
+        lake.upload(many)
+        lake.download("", tmp_path / "back")
+        proxy.passed.clear()
+
+        (many / "0/0/0.txt").write_text("changed")
+        lake.upload(many, overwrite=True)
+        assert proxy.sent() == ["raw/0/0/0.txt"]
+        lake.download("", tmp_path / "back", overwrite=True)
+        assert proxy.fetched() == ["raw/0/0/0.txt"]
+        assert (tmp_path / "back/0/0/0.txt").read_text() == "changed"
+
+
 class TestDatasets:
     def test_an_object_is_fetched_once_and_counts_by_content(self, lake, source, workspace, monkeypatch):
         lake.upload(source)
