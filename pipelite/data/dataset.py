@@ -188,13 +188,15 @@ class Dataset(TrackedData):
         return made
 
     @classmethod
-    def from_output(cls, ref: ArtifactRef, name: str, *, format: str | None = None) -> Dataset:
+    def from_output(
+        cls, ref: ArtifactRef, name: str, *, format: str | None = None, workspace: Path | None = None
+    ) -> Dataset:
         """The output of a step: a DataFrame, an Arrow table, a file or a folder, whose files are of rows if their names
         say so.
         """
-        kind = format or _format_of(ref)
+        kind = format or _format_of(ref, workspace)
         fields = {key: value for key, value in attrs.asdict(ref).items() if value is not None}
-        return cls(Definition(format=kind, sources=(Source(path=name, artifact=fields),)))
+        return cls(Definition(format=kind, sources=(Source(path=name, artifact=fields),)), workspace=workspace)
 
     @classmethod
     def from_found(cls, definition: Definition, found: Sequence[FoundFile]) -> Dataset:
@@ -630,13 +632,13 @@ _ENDINGS = {".csv": "delimited", ".parquet": "parquet", ".jsonl": "json_lines", 
 _COMPRESSED = (".gz", ".bz2", ".zst")
 
 
-def _format_of(ref: ArtifactRef) -> str:
+def _format_of(ref: ArtifactRef, workspace: Path | None) -> str:
     if ref.kind == "dataframe" or ref.type_name == "pyarrow.lib.Table":
         return "frame"
     if ref.kind == "file":
         return _ENDINGS.get(_ending(ref.path or ""), "files")
     if ref.kind == "folder":
-        root = hold_store().artifacts.path(ref)
+        root = hold_store(workspace).artifacts.path(ref)
         endings = {_ending(name) for _, _, names in os.walk(root) for name in names}
         return _ENDINGS.get(endings.pop(), "files") if len(endings) == 1 else "files"
     raise DatasetError(

@@ -64,10 +64,10 @@ def _ask_duckdb(text: str, tables: dict[str, Any], values: dict[str, Any], kind:
     with contextlib.closing(duckdb.connect(config=settings)) as connection:
         files = [path for name, table in tables.items() for path in add_table(connection, name, table, scratch)]
         # From here on nothing is read but what the step was given: anything else would not be part of its key.
-        connection.execute(f"SET allowed_paths = [{', '.join(map(quoted, files))}]")
-        connection.execute(f"SET allowed_directories = [{quoted(str(scratch))}]")
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET lock_configuration = true")
+        connection.execute(
+            f"SET allowed_paths = [{', '.join(map(quoted, files))}]; SET allowed_directories = [{quoted(str(scratch))}]; "
+            "SET enable_external_access = false; SET lock_configuration = true"
+        )
         try:
             relation = _run_statements(connection, text, values)
             return _take_relation(relation, kind, scratch)

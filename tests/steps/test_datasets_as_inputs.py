@@ -8,7 +8,7 @@ import pytest
 
 from pipelite import Dataset, Workspace, current_run, pipeline, step
 from pipelite.errors import CommandError, DefinitionError, StepFailed
-from pipelite.steps import Input, Output, notebook, script, shell
+from pipelite.steps import Environment, Input, Output, notebook, script, shell
 
 pytest.importorskip("pandas")
 pytest.importorskip("pyarrow")
@@ -212,6 +212,29 @@ class TestScripts:
 
         assert flow.run(data=rides()).outputs["result"] == 301
         assert flow.run(data=rides()).steps["total"].reused
+
+    def test_in_an_environment_without_pandas_its_files_are_there(self, write):
+        write(
+            "src/total.py",
+            """
+            import sys
+            from pathlib import Path
+            from pipelite import current_run
+
+            try:
+                import pandas
+            except ImportError:
+                folder = current_run().input_datasets["rides"].as_path()
+                Path(sys.argv[2]).write_text(str(len(list(folder.iterdir()))))
+            """,
+        )
+        Workspace().environments.mode = "build"
+
+        assert run_total(rides(), environment=Environment()).outputs["total"] == 2
+
+    @pytest.mark.parametrize("compute", ["threads", "inline"])
+    def test_on_other_targets_too(self, compute):
+        assert run_total(rides(), compute=compute).outputs["total"] == 321
 
     def test_a_value_that_is_no_dataset_is_refused_where_one_is_wanted(self):
         total = script("total.py", source_directory="src", datasets=[Input("rides")])
