@@ -52,21 +52,22 @@ def check_server(url: str, credentials: Mapping[str, str]) -> None:
     check_references(_without_options(url), credentials, what="database")
 
 
-def ask_file(place: str, query: str, parameters: Parameters, *, dataset: str) -> Table:
-    """The rows that a query gives on a database in a file.
+def ask_file(place: str, query: str, parameters: Parameters, *, dataset: str | None = None) -> Table:
+    """The rows that a query gives on a database in a file, which is only read; for a dataset, if it is for one.
 
     Raises
     ------
     DatasetError
         If the query is wrong, with what the database says of it.
     """
+    where = f"dataset {dataset}: " if dataset else ""
     with open(place, "rb") as file:
         is_duckdb = file.read(12)[8:] == b"DUCK"
     log = f"{place}.wal" if is_duckdb else f"{place}-wal"
     if os.path.exists(log) and os.path.getsize(log):
         how = "`CHECKPOINT`" if is_duckdb else "`PRAGMA wal_checkpoint(TRUNCATE)`"
         raise DatasetError(
-            f"dataset {dataset}: {place!r} has changes that are only in its write-ahead log; close what has it open, or "
+            f"{where}{place!r} has changes that are only in its write-ahead log; close what has it open, or "
             f"run {how} on it",
             dataset=dataset,
         )
@@ -76,7 +77,7 @@ def ask_file(place: str, query: str, parameters: Parameters, *, dataset: str) ->
     except PipeliteError:
         raise
     except Exception as exc:  # Of either library, and of what it makes of the parameters.
-        raise DatasetError(f"dataset {dataset}: the query on {place!r} failed: {exc}", dataset=dataset) from exc
+        raise DatasetError(f"{where}the query on {place!r} failed: {exc}", dataset=dataset) from exc
 
 
 def ask_server(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from abc import ABC, abstractmethod
@@ -68,8 +69,8 @@ class _Notes:
         self._path = path
 
     def hear(self, name: str, identity: str, paths: Iterable[str]) -> None:
-        # A line a write: several processes may be at it.
-        with open(self._path, "a", encoding="utf-8") as file:
+        # A line a write: several processes may be at it. One that outlives the step has nobody to tell.
+        with contextlib.suppress(FileNotFoundError), open(self._path, "a", encoding="utf-8") as file:
             file.write(json.dumps([name, identity]) + "\n")
 
 

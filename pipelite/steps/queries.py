@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from pipelite._optional import require
-from pipelite.errors import QueryError
+from pipelite.errors import DatasetError, QueryError
 from pipelite.execute import current_run
 from pipelite.steps.running import is_dataset
 from pipelite.steps.tables import add_table, quoted
@@ -28,7 +26,7 @@ def run_query(**inputs: Any) -> Any:
     text = _read(query) if isinstance(query, Path) else query
     values = {name: _plain(name, _value_of(each, inputs)) for name, each in parameters}
     if database is not None:
-        return _ask_sqlite(_value_of(database, inputs), text, values, kind)
+        return _ask_database(_value_of(database, inputs), text, values, kind)
     return _ask_duckdb(text, {name: _value_of(each, inputs) for name, each in tables}, values, kind)
 
 
@@ -115,30 +113,25 @@ def _describe_tables(tables: dict[str, Any]) -> str:
     return f"\nIts tables are {', '.join(tables)}." if tables else "\nIt has no tables; tables= gives it some."
 
 
-def _ask_sqlite(database: Any, text: str, values: dict[str, Any], kind: str) -> Any:
+def _ask_database(database: Any, text: str, values: dict[str, Any], kind: str) -> Any:
+    from pipelite.data.databases import ask_file
+    from pipelite.data.reading import write_parquet
+
     if is_dataset(database):
         database = database.as_path()
     if not isinstance(database, Path):
         raise QueryError(
-            f"the database is a value of type {type(database).__qualname__!r}; the path of a file is expected"
+            f"the database is a value of type {type(database).__qualname__!r}; the path of a file, or a dataset of one, is "
+            "expected"
         )
-    # The file is one of the step's inputs, and those do not change.
-    place = f"file:{quote(str(database.absolute()))}?mode=ro&immutable=1"
     try:
-        with contextlib.closing(sqlite3.connect(place, uri=True)) as connection:
-            cursor = connection.execute(text, values)
-            if cursor.description is None:
-                raise QueryError("the query gives no result; it has to be a SELECT")
-            names = [each[0] for each in cursor.description]
-            rows = cursor.fetchall()
-    except sqlite3.Error as exc:
-        raise QueryError(f"the query failed in {str(database)!r}: {exc}") from exc
-    frame = require("pandas", extra="sql").DataFrame(rows, columns=names)
+        table = ask_file(str(database.absolute()), text, values)
+    except (DatasetError, OSError) as exc:
+        raise QueryError(str(exc)) from exc
     if kind == "dataframe":
-        return frame
-    table = require("pyarrow", extra="sql").Table.from_pandas(frame, preserve_index=False)
+        return table.to_pandas()
     if kind == "arrow":
         return table
     path = current_run().scratch / "result.parquet"
-    require("pyarrow.parquet", extra="sql").write_table(table, path)
+    write_parquet(path, table.schema, [table])
     return path

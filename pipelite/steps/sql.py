@@ -24,7 +24,7 @@ def sql(
     result: Literal["dataframe", "arrow", "parquet"] = "dataframe",
     **options: Any,
 ) -> Step[..., Any]:
-    """A step that runs a query by DuckDB (extra `sql`), or in an SQLite database.
+    """A step that runs a query by DuckDB (extra `sql`), or in a database of SQLite or DuckDB.
 
     Parameters
     ----------
@@ -36,8 +36,8 @@ def sql(
         other file.
     parameters : dict
         Values of `$name` in the query (`:name` for SQLite), or `Input`. They are bound, never pasted into the text.
-    database : path or Input, optional
-        An SQLite database to read from, instead of tables.
+    database : path, dataset or Input, optional
+        A database of SQLite or DuckDB to read from, a file, instead of tables.
     result : "dataframe", "arrow" or "parquet"
         What the step gives: a pandas DataFrame, an Arrow table, or the path of a Parquet file.
     **options
@@ -55,9 +55,7 @@ def sql(
     if result not in RESULTS:
         raise DefinitionError(f"{where}: result={result!r} is wrong; it takes one of {', '.join(map(repr, RESULTS))}")
     if database is not None and tables:
-        raise DefinitionError(
-            f"{where} has a database and tables; a query in an SQLite database reads the tables of that"
-        )
+        raise DefinitionError(f"{where} has a database and tables; a query in a database reads the tables of that")
     if isinstance(database, str):
         database = Path(database)
     return make_step(
