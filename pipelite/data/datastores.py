@@ -181,7 +181,9 @@ class Datastore:
             ) from None
         if source.is_file() and not target.endswith("/") and is_path_of_file(prefix, source.name):
             return [attrs.evolve(each, path=prefix) for each in files]
-        return [attrs.evolve(each, path=posixpath.join(prefix, each.path)) for each in files]
+        return [
+            attrs.evolve(each, path=checked(posixpath.join(prefix, each.path), datastore=self.name)) for each in files
+        ]
 
     def download(
         self, path: str, folder: str | os.PathLike[str], *, overwrite: bool = False, show_progress: bool = False
@@ -203,10 +205,7 @@ class Datastore:
         base = self.base_of(path, entries)
         root = os.path.abspath(folder)
         os.makedirs(root, exist_ok=True)
-        items = [
-            self.item_of(entry, checked(entry.path[len(base) :], datastore=self.name) or posixpath.basename(entry.path))
-            for entry in entries
-        ]
+        items = [self.item_of(entry, checked(entry.path[len(base) :], datastore=self.name)) for entry in entries]
         progress = Progress("downloaded", len(items), is_shown=show_progress)
         place = local_folder(root, folder=self._folder, name=str(folder))
         copier = Copier(self, place, store=hold_store(self._folder), keeps=not overwrite)

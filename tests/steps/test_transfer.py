@@ -187,6 +187,18 @@ class TestSources:
         expected = {"b.csv": "x\n22\n", "c.csv": "x\n333\n"} if "*" in str(given) else WHOLE
         assert tree(Path("copy")) == expected
 
+    def test_a_path_that_a_step_is_called_with_as_a_text_is_looked_at_again(self, source):
+        send = transfer(Input("data"), "copy", name="send")
+
+        @pipeline
+        def flow(data: str):
+            send(data)
+
+        flow.run(data="source")
+        assert flow.run(data="source").steps["send"].reused
+        (source / "new.csv").write_text("x\n4\n")
+        assert flow.run(data="source").steps["send"].metrics["files"] == 1
+
     def test_a_url_is_fetched(self, source):
         quiet = type("Handler", (SimpleHTTPRequestHandler,), {"log_message": lambda *words: None})
         pytest.importorskip("aiohttp", reason="aiohttp is not installed")
@@ -528,6 +540,7 @@ class TestRefusals:
             (lambda: transfer("a", 7), "the target is '7' of type 'int'; it takes a path on a datastore"),
             (lambda: transfer("a", Input("b")), "the target is .* of type 'Input'"),
             (lambda: transfer("a", "s3://bucket/copy"), "the target is a URL; register a datastore"),
+            (lambda: transfer(("a b", "c"), "copy"), "is no pair of a datastore's name and a path"),
             (lambda: transfer("a", "copy/*.csv"), "the target is a pattern"),
             (lambda: transfer("a", "b", outputs=("x",)), "outputs= is not taken"),
             (lambda: transfer("a", "b", retires=3), "retires"),
