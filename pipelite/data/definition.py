@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 
+from pipelite.data.locations import EXTRAS
 from pipelite.errors import DatasetError
 
 #: Formats whose files have rows and columns.
@@ -80,15 +81,23 @@ class Definition:
     @property
     def reading(self) -> str:
         """What of it counts besides the files: how they are read and what is done with the rows."""
-        counted = {"format": self.format, "options": dict(self.options), "operations": self.operations}
+        options = {name: value for name, value in self.options.items() if name != "credentials"}
+        counted = {"format": self.format, "options": options, "operations": self.operations}
         return json.dumps(counted, sort_keys=True)
+
+    @property
+    def is_on_server(self) -> bool:
+        """Whether its rows are what a query gives on a server; else its files are on this machine, or on a datastore."""
+        source = self.sources[0]
+        protocol, separator, _ = source.path.partition("://")
+        return self.format == "sql" and source.datastore is None and bool(separator) and protocol not in EXTRAS
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.sources))
 
 
 def encode_value(value: Any) -> Any:
-    """A value of a filter as JSON has it; `decode_value` gives it back.
+    """A value of a filter or a query as JSON has it; `decode_value` gives it back.
 
     Raises
     ------
@@ -105,7 +114,7 @@ def encode_value(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise DatasetError(
-        f"a filter does not take a value of type {type(value).__qualname__!r}; give numbers, texts, dates or lists of these"
+        f"a filter or a query takes no value of type {type(value).__qualname__!r}; give numbers, texts, dates or lists of these"
     )
 
 

@@ -6,15 +6,15 @@ import contextlib
 import json
 import logging
 import os
-import sqlite3
 import time
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import attrs
 from blake3 import blake3
 
+from pipelite._optional import require
+from pipelite.data.databases import Parameters, ask_file, ask_server
 from pipelite.data.datastores import Datastore, Datastores, open_url
 from pipelite.data.definition import Definition, Source
 from pipelite.data.known import KnownDigests, remember
@@ -94,7 +94,10 @@ class Finder:
         found: list[FoundFile] = []
         for source in definition.sources:
             try:
-                found += self._find_source(source, dataset, remembered)
+                if definition.is_on_server:
+                    found.append(self._ask(definition, source.path, dataset))
+                else:
+                    found += self._find_source(source, dataset, remembered)
             except OSError as exc:
                 raise DatasetError(
                     f"dataset {dataset}: {exc.filename or str(source)!r} cannot be read ({exc.strerror or exc}); "
@@ -221,11 +224,22 @@ class Finder:
             copy = self._look_at_copy(name, known)
             if copy is not None:
                 return copy
+        content = self._keep_copy(name, lambda partial: datastore.fetch(entry, str(partial)))
+        # Only if it was the same before and after is what was read what the validator stands for.
+        after = datastore.find(entry.path)
+        if entry.validator is not None and after is not None and after.validator == entry.validator:
+            remember(self._store, [(datastore, entry, content)])
+        copy = self._look_at_copy(name, content)
+        assert copy is not None
+        return copy
+
+    def _keep_copy(self, name: str, write: Callable[[Path], None]) -> str:
+        """Keep what `write` writes to a path, under its digest, which is given."""
         folder = self._store.path / CACHE
         folder.mkdir(exist_ok=True)
         partial = folder / f"{TEMPORARY}{os.getpid()}-{os.urandom(6).hex()}"
         try:
-            datastore.fetch(entry, str(partial))
+            write(partial)
             content = digest_file(partial)
             place = copy_of(self._store, content)
             if self._look_at_copy(name, content) is None:
@@ -234,11 +248,23 @@ class Finder:
                 os.replace(partial, place)
         finally:
             partial.unlink(missing_ok=True)
-        # Only if it was the same before and after is what was read what the validator stands for.
-        after = datastore.find(entry.path)
-        if entry.validator is not None and after is not None and after.validator == entry.validator:
-            remember(self._store, [(datastore, entry, content)])
-        copy = self._look_at_copy(name, content)
+        return content
+
+    def _ask(self, definition: Definition, url: str, dataset: str) -> FoundFile:
+        """The rows that a query gives on a server now, as a file of the cache."""
+        options = definition.options
+        _log.warning("dataset %s: a server does not say whether its rows change, so it is asked on every use", dataset)
+        table = ask_server(
+            url,
+            options["query"],
+            options["parameters"],
+            options.get("credentials", {}),
+            dataset=dataset,
+            folder=self._store.path,
+        )
+        parquet = require("pyarrow.parquet", extra="data")
+        content = self._keep_copy("rows.parquet", lambda partial: parquet.write_table(table, partial))
+        copy = self._look_at_copy("rows.parquet", content)
         assert copy is not None
         return copy
 
@@ -278,39 +304,20 @@ def _checked_names(source: Source, there: Container[str], dataset: str) -> Seque
     return source.names
 
 
-def query_result(store: Store, database: FoundFile, query: str, parameters: Sequence[Any], *, dataset: str) -> Path:
+def query_result(store: Store, database: FoundFile, query: str, parameters: Parameters, *, dataset: str) -> Path:
     """The rows that a query gives, as a Parquet file in the cache; the query is run once per content of the database.
 
     Raises
     ------
     DatasetError
-        If the query is wrong, with what SQLite says of it.
+        If the query is wrong, with what the database says of it.
     """
-    from pipelite._optional import require
-
-    asked = blake3(json.dumps([database.digest, query, list(parameters)]).encode()).hexdigest()
+    asked = blake3(json.dumps([database.digest, query, parameters], sort_keys=True).encode()).hexdigest()
     place = store.path / CACHE / "queries" / f"{asked}.parquet"
     if place.exists():
         return place
-    pandas, pyarrow = require("pandas", extra="data"), require("pyarrow", extra="data")
     parquet = require("pyarrow.parquet", extra="data")
-    log = f"{database.place}-wal"
-    if os.path.exists(log) and os.path.getsize(log):
-        raise DatasetError(
-            f"dataset {dataset}: {database.place!r} has changes that are only in its write-ahead log; close what has it "
-            "open, or run `PRAGMA wal_checkpoint(TRUNCATE)` on it",
-            dataset=dataset,
-        )
-    try:
-        with contextlib.closing(sqlite3.connect(f"file:{database.place}?mode=ro&immutable=1", uri=True)) as connection:
-            cursor = connection.execute(query, parameters)
-            columns = [column[0] for column in cursor.description or ()]
-            rows = cursor.fetchall()
-    except sqlite3.Error as exc:
-        raise DatasetError(
-            f"dataset {dataset}: the query on {database.place!r} failed: {exc}", dataset=dataset
-        ) from exc
-    table = pyarrow.Table.from_pandas(pandas.DataFrame(rows, columns=columns), preserve_index=False)
+    table = ask_file(database.place, query, parameters, dataset=dataset)
     place.parent.mkdir(parents=True, exist_ok=True)
     partial = place.with_name(f"{TEMPORARY}{os.getpid()}-{os.urandom(6).hex()}")
     try:

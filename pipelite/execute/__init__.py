@@ -11,7 +11,7 @@ from pipelite.execute.coordinator import Coordinator
 from pipelite.execute.course import Progress
 from pipelite.execute.failures import load_exception
 from pipelite.execute.functions import import_module, stop_if_importing_script
-from pipelite.execute.inherited import log_file_of, shared_variables
+from pipelite.execute.inherited import DATASETS_VARIABLE, log_file_of, shared_variables
 from pipelite.execute.interpreters import LIBRARY_VARIABLE, Interpreter
 from pipelite.execute.outliving import start_outliving
 from pipelite.execute.preview import preview
@@ -22,6 +22,7 @@ from pipelite.execute.targets import BUILT_IN, Targets, check_setting
 
 __all__ = [
     "BUILT_IN",
+    "DATASETS_VARIABLE",
     "LIBRARY",
     "LIBRARY_VARIABLE",
     "SLOTS_VARIABLE",

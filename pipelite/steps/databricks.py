@@ -18,7 +18,7 @@ from pipelite.steps.commands import SIZE_LIMIT_BYTES, SpecStep, encode, find_sou
 from pipelite.steps.databricks_client import check_connection
 from pipelite.steps.databricks_jobs import CLUSTER, CONNECTION, LIBRARIES, TASK, VALUES, run_job
 from pipelite.steps.placeholders import Input, Output
-from pipelite.steps.running import COMMAND, SOURCE, STDOUT, plain_text
+from pipelite.steps.running import COMMAND, DATASETS, SOURCE, STDOUT, plain_text
 from pipelite.steps.spark import MASTER, run_spark
 
 #: How the Jobs API calls what is run.
@@ -145,7 +145,7 @@ def _make_local(
     return make_step(
         run_spark,
         command,
-        {SOURCE: folder, COMMAND: encode(command), STDOUT: None, MASTER: master},
+        {SOURCE: folder, COMMAND: encode(command), STDOUT: None, DATASETS: [], MASTER: master},
         where=where,
         default_name=os.path.splitext(os.path.basename(needed))[0],
         options=options,

@@ -67,6 +67,7 @@ from pipelite.store.snapshots import (
 )
 from pipelite.store.takeover import EarlierStepRun, check_resumable, get_earlier_step_runs, take_over
 from pipelite.store.workspace import AREAS, CACHE, LOCAL_DATA, Store, find_workspace, hold_store
+from pipelite.store.workspace import VARIABLE as WORKSPACE_VARIABLE
 from pipelite.store.writer import RunWriter, create_run
 
 __all__ = [
@@ -83,6 +84,7 @@ __all__ = [
     "RESULT_COLUMNS",
     "STEP_RUNS_PER_RUN",
     "STEP_RUN_COLUMNS",
+    "WORKSPACE_VARIABLE",
     "ArtifactStore",
     "EarlierStepRun",
     "FileLock",
