@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import json
 import os
-import select
 import sys
 import time
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from typing import Any
 
 from pipelite.errors import CommandError, NotFoundError, PipeliteError
 from pipelite.execute import StepContext, start_outliving
+from pipelite.execute.framing import is_readable
 from pipelite.records import FINAL, Status
 from pipelite.steps.databricks_client import Client
 from pipelite.steps.running import library_variables
@@ -143,8 +143,7 @@ class Guard:
             with contextlib.suppress(BrokenPipeError):
                 stdin.close()
         with stdout:
-            ready, _, _ = select.select([stdout], [], [], _GUARD_WITHIN_S)
-            return stdout.readline().decode().strip() if ready else ""
+            return stdout.readline().decode().strip() if is_readable(stdout.fileno(), _GUARD_WITHIN_S) else ""
 
 
 def step_run_of(here: StepContext) -> dict[str, Any] | None:
