@@ -65,9 +65,9 @@ from pipelite.store.snapshots import (
     take_snapshot,
     use_kept,
 )
-from pipelite.store.takeover import EarlierStepRun, check_resumable, get_earlier_step_runs, take_over
+from pipelite.store.takeover import EarlierStepRun, check_resumable, get_earlier_step_runs, take_over, take_queued
 from pipelite.store.workspace import AREAS, CACHE, LOCAL_DATA, Store, find_workspace, hold_store
-from pipelite.store.writer import RunWriter, create_run
+from pipelite.store.writer import RunWriter, add_sources, create_run, insert_run
 
 __all__ = [
     "AREAS",
@@ -96,6 +96,7 @@ __all__ = [
     "SourceFolder",
     "Store",
     "Wish",
+    "add_sources",
     "check_resumable",
     "clear_dead_owners",
     "clear_dead_workers",
@@ -132,6 +133,7 @@ __all__ = [
     "get_stored_outputs",
     "get_version",
     "hold_store",
+    "insert_run",
     "is_alive",
     "is_cancel_requested",
     "is_locked",
@@ -153,6 +155,7 @@ __all__ = [
     "size_text",
     "step_run_id",
     "take_over",
+    "take_queued",
     "take_snapshot",
     "temporary_prefix",
     "to_json",
