@@ -10,6 +10,7 @@ import time
 from pipelite.automate import queue
 from pipelite.automate.queue import Limits
 from pipelite.automate.runners import WARM_S, Runner
+from pipelite.automate.serving import announce, withdraw
 from pipelite.errors import StorageError, WorkspaceBusyError
 from pipelite.execute import recover_dead_runs
 from pipelite.store import Store, find_dead_runs, get_version
@@ -21,10 +22,14 @@ SETTLE_S = 2.0
 
 
 class Dispatcher:
-    """The part of a serving process that has runs executed. `start` begins, `stop` ends it."""
+    """The part of a serving process that has runs executed; one a process. `start` begins, `stop` ends it.
 
-    def __init__(self, store: Store, limits: Limits | None = None) -> None:
+    `url` is where the process answers requests, if it does.
+    """
+
+    def __init__(self, store: Store, limits: Limits | None = None, *, url: str | None = None) -> None:
         self._store = store
+        self._url = url
         self._limits = limits or Limits(total=max(2, os.cpu_count() or 1))
         self._owner = store.owner.name
         self._runners: list[Runner] = []
@@ -36,6 +41,7 @@ class Dispatcher:
         self._thread = threading.Thread(target=self._serve, name="pipelite-dispatcher", daemon=True)
 
     def start(self) -> None:
+        announce(self._store, self._url)
         self._thread.start()
 
     def wake(self) -> None:
@@ -66,6 +72,7 @@ class Dispatcher:
                 for runner in self._living():
                     runner.process.kill()
         with contextlib.suppress(StorageError, WorkspaceBusyError):
+            withdraw(self._store)
             recover_dead_runs(self._store)
             for runner in runners:
                 if runner.run_id is not None:
