@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipelite.automate.dispatching import Dispatcher
-from pipelite.automate.queue import Limits, count_waiting, get_assignments, refuse, submit
+from pipelite.automate.queue import Limits, count_waiting, get_assignments, refuse, requeue, submit
 from pipelite.automate.serving import announce, find_server_url, is_served, withdraw
 from pipelite.automate.versions import (
     STATUSES,
@@ -41,6 +41,7 @@ __all__ = [
     "list_endpoints",
     "list_versions",
     "refuse",
+    "requeue",
     "set_default",
     "set_status",
     "submit",
