@@ -15,6 +15,7 @@ from http import HTTPStatus
 from typing import Any, cast
 
 from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import create_server
 from waitress.task import ErrorTask
 
@@ -55,9 +56,24 @@ class _ErrorAnswer(ErrorTask):
         self.write(body)
 
 
+class _Parser(HTTPRequestParser):
+    """Reads the headers of a request."""
+
+    def parse_header(self, header_plus: bytes) -> None:
+        try:
+            super().parse_header(header_plus)
+        except ValueError:
+            # An address with half of an IPv6 address in it, such as `http://[`.
+            raise ParsingError("Bad URI") from None
+        if self.chunked and "CONTENT_LENGTH" in self.headers:
+            # A proxy in front may have believed the one of them that is not believed here.
+            raise ParsingError("Content-Length and chunked")
+
+
 class _Channel(HTTPChannel):
     """A connection whose requests have to arrive in time, however slowly their bytes drip."""
 
+    parser_class = _Parser
     error_task_class = _ErrorAnswer
     _began: float | None = None
 

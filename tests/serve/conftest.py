@@ -27,9 +27,9 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return shared / "published"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def site(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """One server for the tests of a module."""
+    """One server for all tests that only ask."""
     made = Site(shutil.copytree(published, tmp_path_factory.mktemp("site") / "folder"))
     (made.folder / "allowed").mkdir()
     made.start("--allow-path", str(made.folder / "allowed"))
