@@ -1,12 +1,15 @@
 """The routes, each asked over HTTP of the real server."""
 
 import io
+import re
 import signal
 import zipfile
+from pathlib import Path
 
 import pytest
 import requests
 
+from pipelite.serve.routes import ROUTES
 from serve.sites import wait_until
 
 
@@ -245,6 +248,14 @@ def test_the_document_describes_each_route_and_the_parameters_of_each_pipeline(s
     assert set(document["paths"]["/endpoints/{name}"]) == {"get", "put"}
     body = document["paths"]["/pipelines/Train"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert body["properties"]["ParameterAssignments"]["properties"]["scale"]["type"] == "number"
+
+
+def test_every_route_is_in_the_docs_and_no_other():
+    page = (Path(__file__).parents[2] / "docs" / "serving.rst").read_text(encoding="utf-8")
+
+    told = re.findall(r"^   \* - ``(\w+) (/\S*)``$", page, re.MULTILINE)
+
+    assert sorted(told) == sorted((route.method, route.path) for route in ROUTES)
 
 
 def test_health_and_metrics_say_how_the_server_is(site):
