@@ -98,7 +98,7 @@ class Artifact:
         from pipelite.data import Dataset, Datasets
 
         made_by = None if self._made_by is None else (*self._made_by, self._name)
-        dataset = Dataset.from_output(self._ref, self._name)
+        dataset = Dataset.from_output(self._ref, self._name, workspace=self._store.path)
         return Datasets(self._store).register(dataset, name, description=description, tags=tags, made_by=made_by)
 
     def __repr__(self) -> str:

@@ -37,5 +37,7 @@ class Environments:
         ------
         NotFoundError
             If there is none of that name.
+        EnvironmentFailed
+            If a step is running in it, or it is being made.
         """
         remove_environment(self._store.path, name)

@@ -16,6 +16,7 @@ from pipelite.define import Graph, Step, bind_parameters, is_tracing, parameters
 from pipelite.errors import DefinitionError, TracingError
 from pipelite.execute import Coordinator, preview, stop_if_importing_script
 from pipelite.fingerprint import main_name, module_name
+from pipelite.records import RESULT
 
 if TYPE_CHECKING:
     from pipelite.api.publishing import PublishedPipeline
@@ -52,7 +53,8 @@ class PipelineOptions:
     #: Called with the run in the submitting process after it completed, or failed.
     on_success: Callable[[Run], object] | None = None
     on_failure: Callable[[Run], object] | None = None
-    #: Names of outputs to the names under which they are registered as datasets when a run has completed.
+    #: Outputs, of the pipeline or as "STEP/OUTPUT", to the names under which they are registered as datasets when a run has
+    #: completed.
     register_outputs: Mapping[str, str] = attrs.field(factory=dict)
     #: When a step fails, go on with everything that does not need it.
     keep_going: bool = False
@@ -191,13 +193,20 @@ class Pipeline(Generic[P, R]):
             )
         values = bind_parameters(self.specs, parameters, pipeline=self.name)
         graph = trace(self.func, values, name=self.name)
-        unknown = [name for name in self.options.register_outputs if name not in graph.outputs]
-        if unknown:
-            raise DefinitionError(
-                f"pipeline {self.name!r} is to register its output {unknown[0]!r}, but returns "
-                f"{', '.join(graph.outputs) or 'nothing'}"
-            )
+        self._check_registered(graph)
         return values, self._coordinate(graph)
+
+    def _check_registered(self, graph: Graph) -> None:
+        """Refuse to register an output that there will not be."""
+        if not self.options.register_outputs:
+            return
+        inner = {f"{node.name}/{output}" for node in graph.nodes for output in node.step.outputs or (RESULT,)}
+        for name in self.options.register_outputs:
+            if name not in graph.outputs and name not in inner:
+                raise DefinitionError(
+                    f"pipeline {self.name!r} is to register its output {name!r}, but returns "
+                    f"{', '.join(graph.outputs) or 'nothing'}; those of its steps are {', '.join(sorted(inner))}"
+                )
 
     def __get__(self, instance: object, owner: type | None = None) -> Pipeline[P, R]:
         if instance is None:
@@ -242,8 +251,9 @@ def pipeline(func: Any = None, /, **options: Any) -> Any:
     on_success, on_failure : function of the run
         Called in the submitting process when a run has completed, or failed. An exception of theirs is a warning.
     register_outputs : mapping of str to str
-        Outputs that become datasets when a run has completed: name of the output to name of the dataset. Each is a
-        DataFrame, or a file or folder that a step returned as a `Path`.
+        Outputs that become datasets when a run has completed, to the names of these: outputs that the pipeline returns, or
+        as "STEP/OUTPUT" those of any step in it ("STEP/result" if its outputs have no names). Each is a DataFrame, an Arrow
+        table, or a file or folder that a step wrote.
     keep_going : bool
         When a step fails, go on with everything that does not need it.
     compute : str or Executor

@@ -127,23 +127,30 @@ class Run:
         return Outputs(self)
 
     def output(self, name: str = RESULT) -> Artifact:
-        """The artifact of one output.
+        """The artifact of one output: of the pipeline, or as "STEP/OUTPUT" of any of its steps.
 
         Raises
         ------
         NotFoundError
-            If the pipeline returned no output of that name, or it was not computed.
+            If there is no output of that name, or it was not computed.
         """
+        step, slash, output = name.rpartition("/")
+        if slash and name not in self.record.outputs:
+            return self._artifact(self._step_run(step), output, name)
         place = Outputs(self)._place(name)
         if "step" not in place or place.get("path"):
             raise NotFoundError(f"output {name!r} is put together from several stored ones; use run.outputs[{name!r}]")
-        step_run = self._step_run(place["step"])
-        found = step_run.record.outputs.get(place["output"] or RESULT)
-        if found is None:
+        return self._artifact(self._step_run(place["step"]), place["output"] or RESULT, name)
+
+    def _artifact(self, step_run: StepRun, output: str, name: str) -> Artifact:
+        outputs = step_run.record.outputs
+        if not outputs:
             raise NotFoundError(
                 f"output {name!r} of run {self._id} was not computed: step {step_run.name!r} is {step_run.status}"
             )
-        return Artifact(self._store, found, name, made_by=(self._id, step_run.name))
+        if output not in outputs:
+            raise NotFoundError(f"step {step_run.name!r} has no output {output!r}; it has: {', '.join(outputs)}")
+        return Artifact(self._store, outputs[output], name, made_by=(self._id, step_run.name))
 
     def wait(self, timeout: float | None = None) -> Run:
         """Wait for its end, whichever process runs it; gives the run, also a canceled or interrupted one.

@@ -22,14 +22,25 @@ def list_them(*, as_json: bool) -> None:
 
     from pipelite.observe import format_table
     from pipelite.steps.environments import list_environments
+    from pipelite.store import size_text
 
     with open_for_reading() as store:
         found = list_environments(store.path)
     if as_json:
         print_json([attrs.asdict(each) for each in found])
         return
-    rows = [(each.name, each.python, each.made_at[:19], ", ".join(each.requirements)) for each in found]
-    print_text(format_table(("name", "python", "made at", "requirements"), rows))
+    rows = [
+        (
+            each.name,
+            each.python,
+            each.made_at[:19],
+            each.last_used_at[:19],
+            size_text(each.size_bytes),
+            ", ".join(each.requirements),
+        )
+        for each in found
+    ]
+    print_text(format_table(("name", "python", "made at", "last used at", "size", "requirements"), rows))
 
 
 @environments.command()

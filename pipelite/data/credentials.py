@@ -38,29 +38,31 @@ def check_options(name: str, options: Mapping[str, Any]) -> None:
             )
 
 
-def check_url(name: str, url: str) -> None:
-    """Refuse a URL with a password in it."""
+def check_url(name: str, url: str, *, what: str = "datastore") -> None:
+    """Refuse a URL with a password in it; `what` has that name, for the message."""
     if re.match(r"[\w+.-]+://[^/@]*:[^/@]*@", url):
         raise DatastoreError(
-            f"datastore {name!r}: the URL holds a password; leave it away, and give "
+            f"{what} {name!r}: the URL holds a password; leave it away, and give "
             "credentials={'password': 'env:NAME'} or 'file:PATH' instead",
             datastore=name,
         )
 
 
-def check_references(name: str, credentials: Mapping[str, str]) -> None:
+def check_references(name: str, credentials: Mapping[str, str], *, what: str = "datastore") -> None:
     """Refuse what is not `env:NAME` or `file:PATH`: it may be the secret itself, so it is not repeated."""
     for option, reference in credentials.items():
         kind, _, rest = str(reference).partition(":")
         if kind not in ("env", "file") or not rest:
             raise DatastoreError(
-                f"datastore {name!r}: the credential {option!r} is to say where it is, 'env:NAME' for an environment "
+                f"{what} {name!r}: the credential {option!r} is to say where it is, 'env:NAME' for an environment "
                 "variable or 'file:PATH' for a file with mode 0600, not what it is",
                 datastore=name,
             )
 
 
-def load_credentials(name: str, credentials: Mapping[str, str], folder: Path) -> dict[str, Any]:
+def load_credentials(
+    name: str, credentials: Mapping[str, str], folder: Path, *, what: str = "datastore"
+) -> dict[str, Any]:
     """What the references stand for, as nested options; relative files lie in `folder`.
 
     Raises
@@ -72,9 +74,9 @@ def load_credentials(name: str, credentials: Mapping[str, str], folder: Path) ->
     for option, reference in credentials.items():
         kind, _, rest = reference.partition(":")
         value = (
-            _from_environment(name, option, rest)
+            _from_environment(name, option, rest, what)
             if kind == "env"
-            else _from_file(name, option, folder / Path(rest).expanduser())
+            else _from_file(name, option, folder / Path(rest).expanduser(), what)
         )
         *above, last = option.split(".")
         place = found
@@ -104,32 +106,32 @@ def hide(text: str, secrets: Mapping[str, Any]) -> str:
     return text
 
 
-def _from_environment(name: str, option: str, variable: str) -> str:
+def _from_environment(name: str, option: str, variable: str, what: str) -> str:
     value = os.environ.get(variable)
     if value is None:
         raise DatastoreError(
-            f"datastore {name!r}: its credential {option!r} is to be in the environment variable {variable}, which is "
+            f"{what} {name!r}: its credential {option!r} is to be in the environment variable {variable}, which is "
             "not set; set it and try again",
             datastore=name,
         )
     return value
 
 
-def _from_file(name: str, option: str, path: Path) -> str:
+def _from_file(name: str, option: str, path: Path, what: str) -> str:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise DatastoreError(f"datastore {name!r}: its credential file {path} is no file", datastore=name)
+            raise DatastoreError(f"{what} {name!r}: its credential file {path} is no file", datastore=name)
         if status.st_mode & 0o077:
             raise DatastoreError(
-                f"datastore {name!r}: its credential file {path} may be read by others "
+                f"{what} {name!r}: its credential file {path} may be read by others "
                 f"(mode {stat.S_IMODE(status.st_mode):04o}); run: chmod 600 {path}",
                 datastore=name,
             )
         return path.read_text(encoding="utf-8").strip("\r\n")
     except OSError as exc:
         raise DatastoreError(
-            f"datastore {name!r}: its credential {option!r} is to be in the file {path}, which cannot be read "
+            f"{what} {name!r}: its credential {option!r} is to be in the file {path}, which cannot be read "
             f"({exc.strerror})",
             datastore=name,
         ) from None

@@ -5,18 +5,29 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
 import attrs
 
+from pipelite.data.databases import check_server
 from pipelite.data.datastores import DatastorePath
 from pipelite.data.definition import TABULAR, Definition, Source, encode_value
 from pipelite.data.finding import Finder, FoundFile, query_result, total_size
 from pipelite.data.locations import copy_atomically
 from pipelite.data.paths import checked
-from pipelite.data.reading import MixedTypes, concatenate, iter_tables
+from pipelite.data.reading import (
+    WHOLE_BYTES,
+    MixedTypes,
+    PlainParquet,
+    concatenate,
+    conform,
+    find_plain_parquet,
+    iter_tables,
+    unify,
+    write_parquet,
+)
 from pipelite.errors import DatasetError
 from pipelite.fingerprint import FileCache, combine
 from pipelite.fingerprint.tracked import READ_PREFIX, TrackedData, announce_read, is_heard
@@ -132,19 +143,67 @@ class Dataset(TrackedData):
         return cls._make("files", path, {})
 
     @classmethod
-    def from_sql(cls, query: str, database: PathLike, parameters: Sequence[Any] = ()) -> Dataset:
-        """Rows that a query gives on an SQLite database, a file.
+    def from_sql(
+        cls,
+        query: str,
+        database: PathLike,
+        parameters: Sequence[Any] | Mapping[str, Any] = (),
+        *,
+        credentials: Mapping[str, str] | None = None,
+    ) -> Dataset:
+        """Rows that a query gives on a database.
 
-        It counts by the content of the database and the query; the rows are kept in the workspace.
+        It counts by the query and, for a file, by the content of that; the rows are kept in the workspace. A server (extra
+        `database`) is asked on every use, and it is the rows that count: write ORDER BY where their order may change.
+
+        Parameters
+        ----------
+        database : path, or URL of a server
+            A file of SQLite or DuckDB, also on a datastore; or what SQLAlchemy takes, such as
+            ``postgresql+psycopg://host/shop``, whose driver is installed.
+        parameters : sequence or mapping
+            Numbers, texts, dates, for ``?`` in the query, or by name: for ``:name``, in DuckDB ``$name``. On a server they
+            have names. They are bound, never pasted into the text.
+        credentials : mapping, optional
+            Of a server: where "username" and "password" are, as "env:NAME" or "file:PATH" (a file with mode 0600).
+
+        Raises
+        ------
+        DatasetError, DatastoreError
+            If a secret is given as such, or a parameter is of another type.
         """
-        return cls._make("sql", database, {"query": query, "parameters": list(parameters)})
+        given = (
+            {name: encode_value(value) for name, value in parameters.items()}
+            if isinstance(parameters, Mapping)
+            else [encode_value(value) for value in parameters]
+        )
+        made = cls._make(
+            "sql", database, {"query": query, "parameters": given, "credentials": credentials and dict(credentials)}
+        )
+        path = made._definition.sources[0].path
+        if made._definition.is_on_server:
+            check_server(path, credentials or {})
+        elif credentials:
+            raise DatasetError(f"{path!r} is a file, which takes no credentials; those of a datastore are its own")
+        return made
 
     @classmethod
-    def from_output(cls, ref: ArtifactRef, name: str, *, format: str | None = None) -> Dataset:
-        """The output of a step: a DataFrame, a file or a folder."""
-        kind = format or _format_of(ref)
+    def from_output(
+        cls, ref: ArtifactRef, name: str, *, format: str | None = None, workspace: Path | None = None
+    ) -> Dataset:
+        """The output of a step: a DataFrame, an Arrow table, a file or a folder, whose files are of rows if their names
+        say so.
+        """
+        kind = format or _format_of(ref, workspace)
         fields = {key: value for key, value in attrs.asdict(ref).items() if value is not None}
-        return cls(Definition(format=kind, sources=(Source(path=name, artifact=fields),)))
+        return cls(Definition(format=kind, sources=(Source(path=name, artifact=fields),)), workspace=workspace)
+
+    @classmethod
+    def from_found(cls, definition: Definition, found: Sequence[FoundFile]) -> Dataset:
+        """One whose files were looked at: it stands for their bytes as they were then. For tools."""
+        made = cls(definition)
+        made._found, made._is_pinned = tuple(found), True
+        return made
 
     @classmethod
     def get(cls, name: str, version: int | None = None) -> Dataset:
@@ -297,10 +356,38 @@ class Dataset(TrackedData):
         DatasetError
             If a file is missing, or is not what it is said to be.
         """
+        return self._read(lambda as_text: concatenate(list(self._iter_tables(as_text))))
+
+    def to_parquet(self, path: str | os.PathLike[str]) -> Path:
+        """Write all rows to one Parquet file, complete or not at all, in parts where they are many; gives its path.
+
+        Its types are those of `to_arrow`.
+
+        Raises
+        ------
+        DatasetError
+            If a file is missing, or is not what it is said to be.
+        """
+        target = Path(path)
+        if self.size_bytes <= WHOLE_BYTES:
+            table = self.to_arrow()
+            write_parquet(target, table.schema, [table])
+            return target
+
+        def find_schema(as_text: Sequence[str]) -> tuple[Any, Sequence[str]]:
+            return unify(self._iter_tables(as_text, for_types=True)), tuple(as_text)
+
+        # First the types of all parts, then the rows, which are not kept in memory.
+        schema, as_text = self._read(find_schema)
+        write_parquet(target, schema, (conform(table, schema) for table in self._iter_tables(as_text)))
+        return target
+
+    def _read(self, read: Callable[[Sequence[str]], Any]) -> Any:
+        """What `read` gives when it is told which columns to read as text: those that are numbers in some files only."""
         as_text: list[str] = []
         while True:
             try:
-                return concatenate(list(self._iter_tables(as_text)))
+                return read(as_text)
             except MixedTypes as exc:
                 if not set(exc.columns) - set(as_text):
                     raise DatasetError(
@@ -315,11 +402,15 @@ class Dataset(TrackedData):
         """
         yield from self._iter_tables(())
 
-    def _iter_tables(self, as_text: Sequence[str]) -> Iterator[Any]:
+    def find_plain_parquet(self) -> PlainParquet | None:
+        """Its Parquet files, for another reader, where that finds in them just what this one does; for tools."""
+        return find_plain_parquet(self._definition, self._pin(), dataset=self._label)
+
+    def _iter_tables(self, as_text: Sequence[str], *, for_types: bool = False) -> Iterator[Any]:
         if not self.is_tabular:
             raise DatasetError(f"dataset {self._label} is files without rows; use .as_path() or .download(folder)")
         definition, files = self._definition, self._pin()
-        if definition.format == "sql":
+        if definition.format == "sql" and not definition.is_on_server:
             options = definition.options
             places = [
                 query_result(self._open(), each, options["query"], options["parameters"], dataset=self._label)
@@ -331,7 +422,9 @@ class Dataset(TrackedData):
             ref = ArtifactRef(**dict(definition.sources[0].artifact or {}))
             return self._open().artifacts.load(ref)
 
-        yield from iter_tables(definition, files, dataset=self._label, load_frame=load_frame, as_text=as_text)
+        yield from iter_tables(
+            definition, files, dataset=self._label, load_frame=load_frame, as_text=as_text, for_types=for_types
+        )
 
     def as_path(self) -> Path:
         """A path of this machine to read from: of its file if it has one, else a folder with all of them; not for writing.
@@ -339,7 +432,7 @@ class Dataset(TrackedData):
         Raises
         ------
         DatasetError
-            If rows or columns of it were chosen, which the files do not know of.
+            If it has no files as they are: rows or columns of it were chosen, or its rows are what a query or a step gave.
         """
         self._refuse_operations("as_path")
         files = self._pin()
@@ -360,11 +453,23 @@ class Dataset(TrackedData):
             done.append(target)
         return done
 
+    @property
+    def is_files(self) -> bool:
+        """Whether it is its files as they are, of rows or not: no rows or columns of it were chosen, and no query or step
+        gave them.
+        """
+        return not self._definition.operations and self._definition.format not in ("sql", "frame")
+
+    def local_files(self, method: str) -> Sequence[FoundFile]:
+        """Its files as they are, for a method that is named in the error; their bytes are on this machine. For tools."""
+        self._refuse_operations(method)
+        return self._pin()
+
     def _refuse_operations(self, method: str) -> None:
-        if self._definition.operations or self._definition.format == "sql":
+        if not self.is_files:
             raise DatasetError(
-                f"dataset {self._label}: {method} gives files as they are, and of this one rows or columns were chosen; "
-                "use .to_pandas() or .to_arrow()"
+                f"dataset {self._label}: {method} gives files as they are, and this one is rows that were chosen, or that a "
+                "query or a step gave; use .to_pandas(), .to_arrow() or .to_parquet(path)"
             )
 
     def _make_view(self, files: Sequence[FoundFile]) -> Path:
@@ -394,6 +499,10 @@ class Dataset(TrackedData):
         found = self._look(files)
         self._found = tuple(found)
         return self._identity_of(found)
+
+    def identity_only(self, files: FileCache | None) -> str:
+        """Its identity as the data are now, without having the bytes here."""
+        return self._identity_of(self._look(files, needs_bytes=False))
 
     def _identity_of(self, found: Iterable[FoundFile]) -> str:
         parts = [self._definition.reading]
@@ -427,25 +536,33 @@ class Dataset(TrackedData):
         """The same, to be looked at as it is now; one that came out of a store or to a step keeps to what was seen then."""
         return Dataset(self._definition, workspace=self._workspace, registration=self._registration)
 
-    def _look(self, files: FileCache | None = None) -> Sequence[FoundFile]:
+    def _look(self, files: FileCache | None = None, *, needs_bytes: bool = True) -> Sequence[FoundFile]:
         if self._is_pinned and self._found is not None:
             return self._found
-        return Finder(self._open(), files).find(self._definition, dataset=self._label, known=self._found or ())
+        finder = Finder(self._open(), files, needs_bytes=needs_bytes)
+        return finder.find(self._definition, dataset=self._label, known=self._found or ())
 
     def _pin(self) -> Sequence[FoundFile]:
         """Its files, which are to be read now; a step that runs here reads them."""
         if self._is_pinned and self._found is not None:
-            for each in self._found:
-                if not each.is_unchanged():
-                    raise DatasetError(
-                        f"dataset {self._label}: the file {each.place!r} was changed after the run had looked at it; run it again",
-                        dataset=self._label,
-                    )
+            changed = next((each for each in self._found if not each.is_unchanged()), None)
+            if changed is not None:
+                self._found = self._look_for_the_same(changed)
             return self._found
         found = self._look()
         if is_heard():
             self._announce(found)
         return found
+
+    def _look_for_the_same(self, changed: FoundFile) -> tuple[FoundFile, ...]:
+        """Its files again, when one is not where it was: the copy of an object of another store may be fetched anew."""
+        again = self.looked_at_again()
+        if not os.path.exists(changed.place) and again.identity_only(None) == self._identity_of(self._found or ()):
+            return tuple(again._look())
+        raise DatasetError(
+            f"dataset {self._label}: the file {changed.place!r} was changed after the run had looked at it; run it again",
+            dataset=self._label,
+        )
 
     def _announce(self, found: Sequence[FoundFile]) -> None:
         self._found, self._is_pinned = tuple(found), True
@@ -511,13 +628,25 @@ def _source(path: Any) -> Source:
     return Source(path=os.path.abspath(os.path.expanduser(text)))
 
 
-def _format_of(ref: ArtifactRef) -> str:
-    if ref.kind == "dataframe":
+_ENDINGS = {".csv": "delimited", ".parquet": "parquet", ".jsonl": "json_lines", ".ndjson": "json_lines"}
+_COMPRESSED = (".gz", ".bz2", ".zst")
+
+
+def _format_of(ref: ArtifactRef, workspace: Path | None) -> str:
+    if ref.kind == "dataframe" or ref.type_name == "pyarrow.lib.Table":
         return "frame"
-    if ref.kind not in ("file", "folder"):
-        raise DatasetError(
-            f"an output of the kind {ref.kind!r} is no dataset; have the step return a DataFrame, or the Path of a file "
-            "or a folder"
-        )
-    endings = {".csv": "delimited", ".parquet": "parquet", ".jsonl": "json_lines", ".ndjson": "json_lines"}
-    return endings.get(os.path.splitext(ref.path or "")[1], "files") if ref.kind == "file" else "files"
+    if ref.kind == "file":
+        return _ENDINGS.get(_ending(ref.path or ""), "files")
+    if ref.kind == "folder":
+        root = hold_store(workspace).artifacts.path(ref)
+        endings = {_ending(name) for _, _, names in os.walk(root) for name in names}
+        return _ENDINGS.get(endings.pop(), "files") if len(endings) == 1 else "files"
+    raise DatasetError(
+        f"an output of the kind {ref.kind!r} is no dataset; have the step return a DataFrame, an Arrow table, or the Path of "
+        "a file or a folder"
+    )
+
+
+def _ending(name: str) -> str:
+    stem, ending = os.path.splitext(name)
+    return (os.path.splitext(stem)[1] if ending in _COMPRESSED else ending).lower()

@@ -9,13 +9,14 @@ import os
 import posixpath
 import re
 import sqlite3
-import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
 
+from pipelite.data.copying import Copier, Item, Progress, is_path_of_file, list_local
 from pipelite.data.credentials import (
     check_options,
     check_references,
@@ -28,7 +29,7 @@ from pipelite.data.locations import EXTRAS, TEMPORARY, Entry, Garbled, LocalFold
 from pipelite.data.paths import checked, compile_pattern, depth_of, has_wildcard, split_pattern
 from pipelite.data.retries import is_passing, is_refusal, retrying
 from pipelite.errors import DatastoreError, PipeliteError, UnknownNameError
-from pipelite.store import LOCAL_DATA, Store, now_text, size_text
+from pipelite.store import LOCAL_DATA, Store, hold_store, now_text
 
 T = TypeVar("T")
 
@@ -72,6 +73,7 @@ class Datastore:
         self.credentials: Mapping[str, str] = dict(credentials or {})
         self._folder = folder
         self._location: Location | None = None
+        self._guard = threading.Lock()
         self._secrets: Mapping[str, Any] = {}
 
     @property
@@ -87,12 +89,13 @@ class Datastore:
     @property
     def location(self) -> Location:
         """What lists, opens and puts; for tools."""
-        if self._location is None:
-            if self.is_local:
-                self._location = LocalFolder(self.url.removeprefix("file://") or "/", name=self.name)
-            else:
-                self._location = RemoteFolder(self.url, self._full_options)
-        return self._location
+        with self._guard:
+            if self._location is None:
+                if self.is_local:
+                    self._location = LocalFolder(self.url.removeprefix("file://") or "/", name=self.name)
+                else:
+                    self._location = RemoteFolder(self.url, self._full_options)
+            return self._location
 
     def _full_options(self) -> Mapping[str, Any]:
         self._secrets = load_credentials(self.name, self.credentials, self._folder)
@@ -117,7 +120,7 @@ class Datastore:
             If the store refuses, is not there, or the path leads out of it.
         """
         path = checked(path, datastore=self.name)
-        return self._ask(lambda: self._list(path), f"list {path or 'its root'}")
+        return self.ask(lambda: self._list(path), f"list {path or 'its root'}")
 
     def _list(self, path: str) -> Sequence[Entry]:
         if not has_wildcard(path):
@@ -132,7 +135,7 @@ class Datastore:
     def find(self, path: str) -> Entry | None:
         """One file; None if there is none."""
         path = checked(path, datastore=self.name)
-        return self._ask(lambda: self.location.find(path), f"look for {path!r}")
+        return self.ask(lambda: self.location.find(path), f"look for {path!r}")
 
     def upload(
         self,
@@ -146,14 +149,14 @@ class Datastore:
         """Put a file, or all files of a folder, into it; gives their paths.
 
         Each file appears when it is complete, or not at all. One that is there already is left as it is, so an upload
-        that was interrupted goes on where it was.
+        that was interrupted goes on where it was. Several files are on their way at once.
 
         Parameters
         ----------
         target : str
             Folder to put them in; for one file, also its path if it has another name, such as ``raw/new.csv``.
         overwrite : bool
-            Replace files that are there.
+            Replace files that are there; those with the same content are not sent again.
         verify : bool
             Compare checksums after the transfer, not only sizes; where a store has none of its own, what arrived is read.
 
@@ -162,32 +165,25 @@ class Datastore:
         DatastoreError
             If the source is missing, the store refuses or goes away, or a path leads out.
         """
-        done = []
-        pairs = self._pairs(Path(source), target)
-        progress = Progress("uploaded", len(pairs), is_shown=show_progress)
-        for local, path in pairs:
-            checked(path, datastore=self.name)
-            if overwrite or self.find(path) is None:
-                put = functools.partial(self.location.put, local, path, verify=verify)
-                self._ask(put, f"write {path!r}")
-            done.append(path)
-            progress.add(os.path.getsize(local))
-        progress.end()
-        return done
+        items = self._items(Path(source), target)
+        progress = Progress("uploaded", len(items), is_shown=show_progress)
+        copier = Copier(None, self, store=hold_store(self._folder), keeps=not overwrite, verify=verify)
+        return [copied.item.path for copied in copier.run(items, progress)]
 
-    def _pairs(self, source: Path, target: str) -> Sequence[tuple[str, str]]:
+    def _items(self, source: Path, target: str) -> Sequence[Item]:
         prefix = checked(target, datastore=self.name)
-        if source.is_file():
-            is_name = prefix and not target.endswith("/") and posixpath.splitext(prefix)[1] == source.suffix != ""
-            path = prefix if is_name else posixpath.join(prefix, source.name)
-            return [(str(source), path)]
-        if not source.is_dir():
+        try:
+            files = list_local(source, whose=str(source))
+        except FileNotFoundError:
             raise DatastoreError(
                 f"there is no file or folder {str(source)!r} to upload to datastore {self.name!r} (seen from {os.getcwd()})",
                 datastore=self.name,
-            )
-        files = sorted(path for path in source.rglob("*") if path.is_file())
-        return [(str(path), posixpath.join(prefix, path.relative_to(source).as_posix())) for path in files]
+            ) from None
+        if source.is_file() and not target.endswith("/") and is_path_of_file(prefix, source.name):
+            return [attrs.evolve(each, path=prefix) for each in files]
+        return [
+            attrs.evolve(each, path=checked(posixpath.join(prefix, each.path), datastore=self.name)) for each in files
+        ]
 
     def download(
         self, path: str, folder: str | os.PathLike[str], *, overwrite: bool = False, show_progress: bool = False
@@ -195,7 +191,7 @@ class Datastore:
         """Copy a file, the files below a folder, or those that match a pattern, into a local folder; gives the copies.
 
         Each lies there under its path relative to the folder that was named, complete or not at all. One that is there
-        already is left as it is unless `overwrite` is given.
+        already is left as it is; with `overwrite` it is replaced, unless it has the same content.
 
         Raises
         ------
@@ -205,24 +201,24 @@ class Datastore:
         path = checked(path, datastore=self.name)
         entries = self.list(path)
         if not entries:
-            raise DatastoreError(self._nothing_at(path), datastore=self.name)
-        base = self._base_of(path, entries)
-        local = LocalFolder(os.path.abspath(folder), name=str(folder))
-        os.makedirs(local.root, exist_ok=True)
-        progress = Progress("downloaded", len(entries), is_shown=show_progress)
-        done = []
-        for entry in entries:
-            relative = checked(entry.path[len(base) :], datastore=self.name)
-            target = local.place(relative)
-            if overwrite or not os.path.exists(target):
-                self.fetch(entry, target)
-            done.append(Path(target))
-            progress.add(entry.size_bytes)
-        progress.end()
-        return done
+            raise DatastoreError(self.nothing_at(path), datastore=self.name)
+        base = self.base_of(path, entries)
+        root = os.path.abspath(folder)
+        os.makedirs(root, exist_ok=True)
+        items = [self.item_of(entry, checked(entry.path[len(base) :], datastore=self.name)) for entry in entries]
+        progress = Progress("downloaded", len(items), is_shown=show_progress)
+        place = local_folder(root, folder=self._folder, name=str(folder))
+        copier = Copier(self, place, store=hold_store(self._folder), keeps=not overwrite)
+        return [Path(root, copied.item.path) for copied in copier.run(items, progress)]
+
+    def item_of(self, entry: Entry, path: str) -> Item:
+        """A file of it that is to be copied to a path; for tools."""
+        if isinstance(self.location, LocalFolder):
+            return Item(path=path, size_bytes=entry.size_bytes, place=self.location.place(entry.path))
+        return Item(path=path, size_bytes=entry.size_bytes, entry=entry)
 
     @staticmethod
-    def _base_of(path: str, entries: Sequence[Entry]) -> str:
+    def base_of(path: str, entries: Sequence[Entry]) -> str:
         """What the names of entries begin with that is not part of their names in a copy."""
         if has_wildcard(path):
             folder = split_pattern(path)[0]
@@ -240,7 +236,7 @@ class Datastore:
         DatastoreError
             If the store refuses or goes away.
         """
-        self._ask(lambda: self._fetch(entry, target), f"read {entry.path!r}")
+        self.ask(lambda: self._fetch(entry, target), f"read {entry.path!r}")
 
     def _fetch(self, entry: Entry, target: str) -> None:
         os.makedirs(os.path.dirname(target), exist_ok=True)
@@ -250,7 +246,7 @@ class Datastore:
             size = os.path.getsize(partial)
             # HTTP servers may not say how large a file is.
             is_whole = size == entry.size_bytes or (self.protocol in ("http", "https") and not entry.size_bytes)
-            if not is_whole or (entry.md5 is not None and md5_of_file(partial) != entry.md5):
+            if not is_whole or not self._has_checksum(partial, entry):
                 raise Garbled(
                     f"{entry.path!r} was cut off or changed while it was read: {size} of {entry.size_bytes} bytes"
                 )
@@ -260,17 +256,46 @@ class Datastore:
                 os.unlink(partial)
             raise
 
+    def _has_checksum(self, copy: str, entry: Entry) -> bool:
+        """Whether a copy has the checksum of its entry, as far as there is one."""
+        expected = entry.md5 or entry.likely_md5
+        if expected is None:
+            return True
+        found = md5_of_file(copy)
+        if found == expected or entry.md5 is not None:
+            return found == expected
+        # The ETag of an encrypted object looks like an MD5, and is none: then another read gives the same bytes.
+        again = f"{copy}-again"
+        try:
+            self.location.get(entry.path, again)
+            return md5_of_file(again) == found
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(again)
+
+    def put(self, source: str, path: str, *, verify: bool = True) -> Entry | None:
+        """Put one local file in place, complete or not at all; gives what is there then, where that can be told.
+
+        Raises
+        ------
+        DatastoreError
+            If the store refuses or goes away, or the path leads out of it.
+        """
+        path = checked(path, datastore=self.name)
+        return self.ask(functools.partial(self.location.put, source, path, verify=verify), f"write {path!r}")
+
     def remove(self, path: str) -> None:
         """Remove a file; nothing happens if there is none."""
         path = checked(path, datastore=self.name)
-        self._ask(lambda: self.location.remove(path), f"remove {path!r}")
+        self.ask(lambda: self.location.remove(path), f"remove {path!r}")
 
-    def _nothing_at(self, path: str) -> str:
+    def nothing_at(self, path: str) -> str:
+        """What to say where nothing is found; for tools."""
         what = "no file matches" if has_wildcard(path) else "there is no file or folder"
         return f"{what} {path!r} on datastore {self.name!r} ({self.url}); `pipelite datastores show {self.name}` lists what is there"
 
-    def _ask(self, action: Callable[[], T], what: str) -> T:
-        """Have the store do something, again if it fails for a moment, and explain it when it fails for good."""
+    def ask(self, action: Callable[[], T], what: str) -> T:
+        """Have the store do something, again if it fails for a moment, and explain it when it fails for good; for tools."""
         location = self.location
         try:
             return retrying(action, between=location.reconnect)
@@ -417,33 +442,6 @@ class Datastores(Mapping[str, Datastore]):
         return f"<datastores {', '.join(self)}>"
 
 
-class Progress:
-    """How far a transfer is, on standard error: one line that changes on a terminal, else one at the end."""
-
-    def __init__(self, verb: str, n_files: int, *, is_shown: bool) -> None:
-        self._verb = verb
-        self._total = n_files
-        self._is_shown = is_shown
-        self._files = 0
-        self._bytes = 0
-
-    def add(self, size_bytes: int) -> None:
-        """One more file is done."""
-        self._files += 1
-        self._bytes += size_bytes
-        if self._is_shown and sys.stderr.isatty():
-            sys.stderr.write(f"\r{self._text()}")
-            sys.stderr.flush()
-
-    def end(self) -> None:
-        """All are done."""
-        if self._is_shown:
-            sys.stderr.write(f"\r{self._text()}\n" if sys.stderr.isatty() else f"{self._text()}\n")
-
-    def _text(self) -> str:
-        return f"{self._verb} {self._files} of {self._total} files, {size_text(self._bytes)}"
-
-
 def open_url(url: str, *, folder: Path) -> tuple[Datastore, str]:
     """A datastore without a name for a URL, which needs no credentials of its own, and the path on it."""
     check_url("(none)", url)
@@ -452,6 +450,11 @@ def open_url(url: str, *, folder: Path) -> tuple[Datastore, str]:
     if not base:
         raise DatastoreError(f"the URL {url!r} names no file")
     return Datastore(f"{protocol}://{base}", f"{protocol}://{base}", folder=folder), pattern
+
+
+def local_folder(root: str, *, folder: Path, name: str) -> Datastore:
+    """A datastore without a name for a folder of this machine."""
+    return Datastore(name, f"file://{root}", folder=folder)
 
 
 def _from_row(row: sqlite3.Row, folder: Path) -> Datastore:

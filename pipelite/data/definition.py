@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from typing import Any
 
 import attrs
 
+from pipelite.data.locations import EXTRAS
 from pipelite.errors import DatasetError
 
 #: Formats whose files have rows and columns.
 TABULAR = ("delimited", "parquet", "json_lines", "sql", "frame")
+
+
+def _as_tuple(names: Iterable[str] | None) -> tuple[str, ...] | None:
+    # JSON has lists.
+    return None if names is None else tuple(names)
 
 
 @attrs.frozen(kw_only=True)
@@ -25,6 +31,8 @@ class Source:
     path: str
     #: Fields of the reference of an artifact, as JSON gives them; then `path` is its name.
     artifact: Mapping[str, Any] | None = None
+    #: Of the files below the path only these, by name; None for all.
+    names: tuple[str, ...] | None = attrs.field(default=None, converter=_as_tuple)
 
     def __str__(self) -> str:
         return f"{self.datastore}/{self.path}" if self.datastore else self.path
@@ -73,15 +81,23 @@ class Definition:
     @property
     def reading(self) -> str:
         """What of it counts besides the files: how they are read and what is done with the rows."""
-        counted = {"format": self.format, "options": dict(self.options), "operations": self.operations}
+        options = {name: value for name, value in self.options.items() if name != "credentials"}
+        counted = {"format": self.format, "options": options, "operations": self.operations}
         return json.dumps(counted, sort_keys=True)
+
+    @property
+    def is_on_server(self) -> bool:
+        """Whether its rows are what a query gives on a server; else its files are on this machine, or on a datastore."""
+        source = self.sources[0]
+        protocol, separator, _ = source.path.partition("://")
+        return self.format == "sql" and source.datastore is None and bool(separator) and protocol not in EXTRAS
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.sources))
 
 
 def encode_value(value: Any) -> Any:
-    """A value of a filter as JSON has it; `decode_value` gives it back.
+    """A value of a filter or a query as JSON has it; `decode_value` gives it back.
 
     Raises
     ------
@@ -98,7 +114,7 @@ def encode_value(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise DatasetError(
-        f"a filter does not take a value of type {type(value).__qualname__!r}; give numbers, texts, dates or lists of these"
+        f"a filter or a query takes no value of type {type(value).__qualname__!r}; give numbers, texts, dates or lists of these"
     )
 
 

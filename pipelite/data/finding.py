@@ -6,24 +6,25 @@ import contextlib
 import json
 import logging
 import os
-import sqlite3
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import attrs
 from blake3 import blake3
 
+from pipelite._optional import require
+from pipelite.data.databases import Parameters, ask_file, ask_server
 from pipelite.data.datastores import Datastore, Datastores, open_url
 from pipelite.data.definition import Definition, Source
+from pipelite.data.known import KnownDigests, remember
 from pipelite.data.locations import TEMPORARY, Entry, LocalFolder
 from pipelite.data.paths import compile_pattern, depth_of, has_wildcard, split_pattern
 from pipelite.errors import DatasetError
 from pipelite.fingerprint import FileCache, digest_file
 from pipelite.fingerprint.files import ATTEMPTS, SETTLED_NS
 from pipelite.records import ArtifactRef
-from pipelite.store import CACHE, Store, now_text
+from pipelite.store import CACHE, Store
 
 _log = logging.getLogger("pipelite.data")
 
@@ -61,10 +62,14 @@ class FoundFile:
 
 
 class Finder:
-    """Finds the files of definitions in one workspace."""
+    """Finds the files of definitions in one workspace.
 
-    def __init__(self, store: Store, files: FileCache | None = None) -> None:
+    `needs_bytes` is false where only digests matter: then an object whose digest is known is not fetched.
+    """
+
+    def __init__(self, store: Store, files: FileCache | None = None, *, needs_bytes: bool = True) -> None:
         self._store = store
+        self._needs_bytes = needs_bytes
         self._files = files if files is not None else store.file_cache
         self._datastores = Datastores(store)
 
@@ -89,7 +94,10 @@ class Finder:
         found: list[FoundFile] = []
         for source in definition.sources:
             try:
-                found += self._find_source(source, dataset, remembered)
+                if definition.is_on_server:
+                    found.append(self._ask(definition, source.path, dataset))
+                else:
+                    found += self._find_source(source, dataset, remembered)
             except OSError as exc:
                 raise DatasetError(
                     f"dataset {dataset}: {exc.filename or str(source)!r} cannot be read ({exc.strerror or exc}); "
@@ -135,6 +143,9 @@ class Finder:
                 listed = [each for each in everything if matches(each[0])]
         if not listed:
             raise DatasetError(_nothing(source, dataset), dataset=dataset)
+        if source.names is not None:
+            by_name = {each[0]: each for each in listed}
+            listed = [by_name[name] for name in _checked_names(source, by_name, dataset)]
         return self._digest(listed, known)
 
     def _digest(
@@ -191,6 +202,9 @@ class Finder:
         else:
             base = path if entries[0].path != path else path.rpartition("/")[0]
         start = len(base) + 1 if base else 0
+        if source.names is not None:
+            by_name = {entry.path[start:]: entry for entry in entries}
+            entries = [by_name[name] for name in _checked_names(source, by_name, dataset)]
         unknown = [entry.path for entry in entries if entry.validator is None]
         if unknown:
             _log.warning(
@@ -199,47 +213,64 @@ class Finder:
                 datastore.name,
                 unknown[0],
             )
-        return [self._fetch(datastore, entry, entry.path[start:]) for entry in entries]
+        digests = KnownDigests(self._store, datastore, [entry.path for entry in entries])
+        return [self._fetch(datastore, entry, entry.path[start:], digests.get(entry)) for entry in entries]
 
-    def _fetch(self, datastore: Datastore, entry: Entry, name: str) -> FoundFile:
-        """The local copy of an object; its bytes are read from the store unless its validator is known."""
-        # The same URL may mean another server, by an option.
-        options = json.dumps(dict(datastore.options), sort_keys=True) if datastore.options else ""
-        url = f"{datastore.url.rstrip('/')}/{entry.path}{options}"
-        if entry.validator is not None:
-            rows = self._store.database.read("SELECT validator, digest FROM fetched WHERE url = ?", (url,))
-            if rows and rows[0]["validator"] == entry.validator:
-                copy = self._look_at_copy(name, rows[0]["digest"])
-                if copy is not None:
-                    return copy
+    def _fetch(self, datastore: Datastore, entry: Entry, name: str, known: str | None) -> FoundFile:
+        """The local copy of an object; its bytes are read from the store unless its digest is known."""
+        if known is not None:
+            if not self._needs_bytes:
+                return file_elsewhere(self._store, name, known, entry.size_bytes)
+            copy = self._look_at_copy(name, known)
+            if copy is not None:
+                return copy
+        content = self._keep_copy(name, lambda partial: datastore.fetch(entry, str(partial)))
+        # Only if it was the same before and after is what was read what the validator stands for.
+        after = datastore.find(entry.path)
+        if entry.validator is not None and after is not None and after.validator == entry.validator:
+            remember(self._store, [(datastore, entry, content)])
+        copy = self._look_at_copy(name, content)
+        assert copy is not None
+        return copy
+
+    def _keep_copy(self, name: str, write: Callable[[Path], None]) -> str:
+        """Keep what `write` writes to a path, under its digest, which is given."""
         folder = self._store.path / CACHE
         folder.mkdir(exist_ok=True)
         partial = folder / f"{TEMPORARY}{os.getpid()}-{os.urandom(6).hex()}"
         try:
-            datastore.fetch(entry, str(partial))
+            write(partial)
             content = digest_file(partial)
-            place = self._copy_of(content)
+            place = copy_of(self._store, content)
             if self._look_at_copy(name, content) is None:
                 place.parent.mkdir(exist_ok=True)
                 partial.chmod(0o444)
                 os.replace(partial, place)
         finally:
             partial.unlink(missing_ok=True)
-        # Only if it was the same before and after is what was read what the validator stands for.
-        after = datastore.find(entry.path)
-        if entry.validator is not None and after is not None and after.validator == entry.validator:
-            with self._store.database.write() as connection:
-                connection.execute(_KEEP_FETCHED, (url, entry.validator, entry.size_bytes, content, now_text()))
-        copy = self._look_at_copy(name, content)
+        return content
+
+    def _ask(self, definition: Definition, url: str, dataset: str) -> FoundFile:
+        """The rows that a query gives on a server now, as a file of the cache."""
+        options = definition.options
+        _log.warning("dataset %s: a server does not say whether its rows change, so it is asked on every use", dataset)
+        table = ask_server(
+            url,
+            options["query"],
+            options["parameters"],
+            options.get("credentials", {}),
+            dataset=dataset,
+            folder=self._store.path,
+        )
+        parquet = require("pyarrow.parquet", extra="data")
+        content = self._keep_copy("rows.parquet", lambda partial: parquet.write_table(table, partial))
+        copy = self._look_at_copy("rows.parquet", content)
         assert copy is not None
         return copy
 
-    def _copy_of(self, content: str) -> Path:
-        return self._store.path / CACHE / content[:2] / content
-
     def _look_at_copy(self, name: str, content: str) -> FoundFile | None:
         """The copy with this digest, if it is there and nobody has changed it."""
-        place = self._copy_of(content)
+        place = copy_of(self._store, content)
         try:
             status = os.stat(place)
             if digest_file(place, self._files) != content:
@@ -250,46 +281,43 @@ class Finder:
         return FoundFile(name, str(place), content, status.st_size, status.st_mtime_ns, status.st_ino, is_settled=True)
 
 
-_KEEP_FETCHED = (
-    "INSERT INTO fetched (url, validator, size_bytes, digest, fetched_at) VALUES (?, ?, ?, ?, ?) "
-    "ON CONFLICT (url) DO UPDATE SET validator = excluded.validator, size_bytes = excluded.size_bytes, "
-    "digest = excluded.digest, fetched_at = excluded.fetched_at"
-)
+def copy_of(store: Store, content: str) -> Path:
+    """Where the local copy of an object with this digest is, if there is one."""
+    return store.path / CACHE / content[:2] / content
 
 
-def query_result(store: Store, database: FoundFile, query: str, parameters: Sequence[Any], *, dataset: str) -> Path:
+def file_elsewhere(store: Store, name: str, content: str, size_bytes: int) -> FoundFile:
+    """A file of another store whose digest is known, and whose bytes need not be here."""
+    return FoundFile(name, str(copy_of(store, content)), content, size_bytes, 0, 0, is_settled=False)
+
+
+def _checked_names(source: Source, there: Container[str], dataset: str) -> Sequence[str]:
+    """The names of a source that has some, if all of them are there."""
+    assert source.names is not None
+    missing = [name for name in source.names if name not in there]
+    if missing:
+        raise DatasetError(
+            f"dataset {dataset}: of its files {len(missing)} are gone, such as {missing[0]!r} in {str(source)!r}; "
+            "have it made again",
+            dataset=dataset,
+        )
+    return source.names
+
+
+def query_result(store: Store, database: FoundFile, query: str, parameters: Parameters, *, dataset: str) -> Path:
     """The rows that a query gives, as a Parquet file in the cache; the query is run once per content of the database.
 
     Raises
     ------
     DatasetError
-        If the query is wrong, with what SQLite says of it.
+        If the query is wrong, with what the database says of it.
     """
-    from pipelite._optional import require
-
-    asked = blake3(json.dumps([database.digest, query, list(parameters)]).encode()).hexdigest()
+    asked = blake3(json.dumps([database.digest, query, parameters], sort_keys=True).encode()).hexdigest()
     place = store.path / CACHE / "queries" / f"{asked}.parquet"
     if place.exists():
         return place
-    pandas, pyarrow = require("pandas", extra="data"), require("pyarrow", extra="data")
     parquet = require("pyarrow.parquet", extra="data")
-    log = f"{database.place}-wal"
-    if os.path.exists(log) and os.path.getsize(log):
-        raise DatasetError(
-            f"dataset {dataset}: {database.place!r} has changes that are only in its write-ahead log; close what has it "
-            "open, or run `PRAGMA wal_checkpoint(TRUNCATE)` on it",
-            dataset=dataset,
-        )
-    try:
-        with contextlib.closing(sqlite3.connect(f"file:{database.place}?mode=ro&immutable=1", uri=True)) as connection:
-            cursor = connection.execute(query, parameters)
-            columns = [column[0] for column in cursor.description or ()]
-            rows = cursor.fetchall()
-    except sqlite3.Error as exc:
-        raise DatasetError(
-            f"dataset {dataset}: the query on {database.place!r} failed: {exc}", dataset=dataset
-        ) from exc
-    table = pyarrow.Table.from_pandas(pandas.DataFrame(rows, columns=columns), preserve_index=False)
+    table = ask_file(database.place, query, parameters, dataset=dataset)
     place.parent.mkdir(parents=True, exist_ok=True)
     partial = place.with_name(f"{TEMPORARY}{os.getpid()}-{os.urandom(6).hex()}")
     try:

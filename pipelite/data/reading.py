@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
+
+import attrs
 
 from pipelite._optional import require
 from pipelite.data.definition import Definition, decode_value
 from pipelite.data.finding import FoundFile
+from pipelite.data.locations import TEMPORARY
 from pipelite.errors import DatasetError
 
 #: A file up to this size is read in one go: then the types of its columns are inferred from all of it.
@@ -37,6 +42,7 @@ def iter_tables(
     dataset: str,
     load_frame: Callable[[FoundFile], Any],
     as_text: Sequence[str] = (),
+    for_types: bool = False,
 ) -> Iterator[Table]:
     """Yield the rows of a definition, one table after the other; what is not needed is not read.
 
@@ -46,6 +52,8 @@ def iter_tables(
         Gives the DataFrame that a step returned, from the file that it is stored in.
     as_text : sequence of str
         Columns to read as text, whatever they hold.
+    for_types : bool
+        Yield of each file no more than the first part that has rows: all parts of one file have the same types.
 
     Raises
     ------
@@ -63,6 +71,56 @@ def iter_tables(
             yield table
             if any(step.is_done for step in steps):
                 return
+            if for_types and table.num_rows:
+                break
+
+
+@attrs.frozen(kw_only=True)
+class PlainParquet:
+    """Parquet files that have the rows of a dataset as they are, but for columns that stand in their names."""
+
+    #: Where the files are.
+    files: Sequence[str]
+    #: All columns, in order.
+    columns: Sequence[str]
+    #: Those among them that stand in the names of files: an Arrow table with a row for each file, in order; None if none.
+    partitions: Table | None
+
+
+def find_plain_parquet(definition: Definition, files: Sequence[FoundFile], *, dataset: str) -> PlainParquet | None:
+    """The files of a definition, if another reader of Parquet finds in them what `iter_tables` does; else None."""
+    if definition.format != "parquet" or any(kind != "keep" for kind, *_ in definition.operations):
+        return None
+    pyarrow, parquet = require("pyarrow", extra="data"), require("pyarrow.parquet", extra="data")
+    partitions = Partitions(definition.options.get("partition_format"), dataset)
+    named = [partitions.values_of(file.name) for file in files]
+    try:
+        schemas = [parquet.read_schema(file.place).remove_metadata() for file in files]
+    except (pyarrow.ArrowException, OSError):
+        # Reading it in the usual way says what is wrong.
+        return None
+    schema = schemas[0]
+    if any(each != schema for each in schemas[1:]) or any(
+        not _PLAIN_TYPE.fullmatch(str(each)) for each in schema.types
+    ):
+        return None
+    columns = list(dict.fromkeys((*schema.names, *named[0])))
+    for _, names in definition.operations:
+        if not set(names) <= set(columns):
+            return None
+        columns = list(names)
+    if len({name.lower() for name in columns}) < len(columns):
+        return None
+    chosen = [name for name in named[0] if name in columns]
+    table = pyarrow.table({name: [each[name] for each in named] for name in chosen}) if chosen else None
+    return PlainParquet(files=[file.place for file in files], columns=columns, partitions=table)
+
+
+#: Types that every reader of Parquet takes for the same.
+_PLAIN_TYPE = re.compile(
+    r"u?int(8|16|32|64)|float|double|bool|(large_)?(string|binary)|date32\[day\]|timestamp\[(ms|us|ns)(, tz=UTC)?\]|"
+    r"decimal128\(.*\)"
+)
 
 
 def concatenate(tables: Sequence[Table]) -> Table:
@@ -78,12 +136,56 @@ def concatenate(tables: Sequence[Table]) -> Table:
     try:
         return pyarrow.concat_tables(tables, promote_options="permissive")
     except pyarrow.ArrowTypeError:
-        mixed = [
-            name
-            for name in tables[0].column_names
-            if len({str(table.schema.field(name).type) for table in tables if name in table.column_names}) > 1
-        ]
-        raise MixedTypes(mixed) from None
+        raise _mixed([table.schema for table in tables]) from None
+
+
+def unify(tables: Iterable[Table]) -> Any:
+    """The schema that all tables have together, as `concatenate` would give it; each is looked at once.
+
+    Raises
+    ------
+    MixedTypes
+        If a column holds numbers in one and texts in another.
+    """
+    pyarrow = require("pyarrow", extra="data")
+    first, schemas = None, []
+    for table in tables:
+        first = first if first is not None else table.schema
+        if table.num_rows and table.schema not in schemas:
+            schemas.append(table.schema)
+    if not schemas:
+        return first if first is not None else pyarrow.schema([])
+    try:
+        return pyarrow.unify_schemas(schemas, promote_options="permissive")
+    except pyarrow.ArrowTypeError:
+        raise _mixed(schemas) from None
+
+
+def conform(table: Table, schema: Any) -> Table:
+    """The same rows with the columns and types of a schema that `unify` gave."""
+    pyarrow = require("pyarrow", extra="data")
+    return pyarrow.concat_tables([schema.empty_table(), table], promote_options="permissive")
+
+
+def write_parquet(path: Path, schema: Any, tables: Iterable[Table]) -> None:
+    """Write tables of one schema to a file, which is complete or not there."""
+    parquet = require("pyarrow.parquet", extra="data")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{TEMPORARY}{os.getpid()}-{os.urandom(6).hex()}")
+    try:
+        with parquet.ParquetWriter(partial, schema) as writer:
+            for table in tables:
+                writer.write_table(table)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _mixed(schemas: Sequence[Any]) -> MixedTypes:
+    names = dict.fromkeys(name for schema in schemas for name in schema.names)
+    return MixedTypes(
+        [name for name in names if len({str(each.field(name).type) for each in schemas if name in each.names}) > 1]
+    )
 
 
 # Files.
@@ -104,7 +206,8 @@ def _iter_file(
         elif definition.format == "json_lines":
             yield from _iter_json_lines(pyarrow, definition.options, file, as_text)
         elif definition.format == "frame":
-            yield pyarrow.Table.from_pandas(load_frame(file), preserve_index=False)
+            frame = load_frame(file)
+            yield frame if isinstance(frame, pyarrow.Table) else pyarrow.Table.from_pandas(frame, preserve_index=False)
         else:
             yield from _iter_parquet(file)
     except (pyarrow.ArrowInvalid, pyarrow.ArrowKeyError, pyarrow.ArrowTypeError, UnicodeError, LookupError) as exc:

@@ -242,8 +242,8 @@ def identify_read(store: Store, read: str, files: FileCache | None = None) -> st
     """
     text = read.removeprefix(READ_PREFIX)
     if text.startswith("?"):
-        return Dataset(Definition.from_json(text[1:]), workspace=store.path).identity(files)
-    return Datasets(store).get_version(*parse_label(text)).identity(files)
+        return Dataset(Definition.from_json(text[1:]), workspace=store.path).identity_only(files)
+    return Datasets(store).get_version(*parse_label(text)).identity_only(files)
 
 
 def parse_label(text: str) -> tuple[str, int | None]:

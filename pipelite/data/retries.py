@@ -40,6 +40,7 @@ _PASSING_NAMES = frozenset(
         "ConnectTimeoutError",
         "ConnectionClosedError",
         "EndpointConnectionError",
+        "FlexibleChecksumError",
         "HTTPClientError",
         "IncompleteRead",
         "IncompleteReadError",

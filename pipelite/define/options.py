@@ -19,10 +19,13 @@ class EnvironmentSpec(Protocol):
     """The packages that a step runs with, as far as what follows needs to know."""
 
     def identity(self) -> str:
-        """What it adds to a step's key."""
+        """What a step's key has for its environment."""
+
+    def takes_by_value(self, mode: str) -> bool:
+        """Whether functions run in it that travel by value; `mode` is the workspace's setting."""
 
     def prepare(self, root: Path, mode: str) -> Any:
-        """The interpreter that serves, made below the workspace if need be; `mode` is the workspace's setting."""
+        """The interpreter that serves, made below the workspace if need be, and in use until it is released."""
 
 
 @attrs.frozen(kw_only=True)

@@ -5,13 +5,15 @@ In: a graph and a workspace. Out: artifacts and records; inside a step, `current
 
 from __future__ import annotations
 
+from pipelite.execute.containers import LIBRARY, Container, Engine, find_engine
 from pipelite.execute.context import StepContext, current_run
 from pipelite.execute.coordinator import Coordinator
 from pipelite.execute.course import Progress
 from pipelite.execute.failures import load_exception
 from pipelite.execute.functions import import_module, stop_if_importing_script
-from pipelite.execute.inherited import log_file_of, shared_variables
+from pipelite.execute.inherited import DATASETS_VARIABLE, log_file_of, shared_variables
 from pipelite.execute.interpreters import LIBRARY_VARIABLE, Interpreter
+from pipelite.execute.outliving import start_outliving
 from pipelite.execute.preview import preview
 from pipelite.execute.recovery import recover_dead_runs
 from pipelite.execute.slots import SLOTS_VARIABLE, count_slots, local_target
@@ -20,9 +22,13 @@ from pipelite.execute.targets import BUILT_IN, Targets, check_setting
 
 __all__ = [
     "BUILT_IN",
+    "DATASETS_VARIABLE",
+    "LIBRARY",
     "LIBRARY_VARIABLE",
     "SLOTS_VARIABLE",
+    "Container",
     "Coordinator",
+    "Engine",
     "Interpreter",
     "Progress",
     "StepContext",
@@ -31,6 +37,7 @@ __all__ = [
     "collect_sources",
     "count_slots",
     "current_run",
+    "find_engine",
     "import_module",
     "load_exception",
     "local_target",
@@ -38,5 +45,6 @@ __all__ = [
     "preview",
     "recover_dead_runs",
     "shared_variables",
+    "start_outliving",
     "stop_if_importing_script",
 ]

@@ -22,6 +22,8 @@ _LOOK_S = 0.005
 _PARENT_POLL_S = 0.2
 
 _OWNER_BYTES = 8
+#: Seconds that a container engine has to end a container.
+_ENGINE_S = 10.0
 
 
 def make_owner() -> str:
@@ -71,6 +73,62 @@ def end_wearers(badge: str, *, spare: Iterable[int] = (), timeout_s: float) -> s
             return found
         kill(found)
         time.sleep(_LOOK_S)
+
+
+def note_container(worn: str, engine: str, name: str) -> str | None:
+    """Leave word of a container that a process with these badges starts; it may run as a child of somebody else."""
+    if not worn:
+        return None
+    folder = _notes_folder()
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    _check_own(folder)
+    path = f"{folder}/{worn}{name}"
+    with open(path, "w") as file:
+        file.write(f"{engine}\n{name}")
+    return path
+
+
+def forget_container(note: str | None) -> None:
+    """It has ended."""
+    if note is not None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(note)
+
+
+def end_containers(badge: str, *, is_last: bool) -> None:
+    """Have their engines end the containers that were started by processes with a badge, and are still there.
+
+    Done before those processes are killed, since podman needs its own to end one; and once more after that, for what was
+    only being started then.
+    """
+    folder = _notes_folder()
+    try:
+        _check_own(folder)
+        notes = [f"{folder}/{note}" for note in os.listdir(folder) if badge in note]
+    except OSError:
+        return
+    for note in notes:
+        import subprocess  # Late: hardly anybody has containers.
+
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            with open(note) as file:
+                engine, name = file.read().split("\n")
+            quiet = subprocess.DEVNULL
+            # To remove one asks it first to end by itself, which takes its time.
+            for command in (["kill"], ["rm", "--force"]):
+                whole = [engine, *command, name]
+                subprocess.run(whole, stdin=quiet, stdout=quiet, stderr=quiet, timeout=_ENGINE_S, check=False)
+        if is_last:
+            forget_container(note)
+
+
+def _notes_folder() -> str:
+    return f"{os.environ.get('TMPDIR') or '/tmp'}/pipelite-containers-{os.getuid()}"  # noqa: S108 - looked at before use
+
+
+def _check_own(folder: str) -> None:
+    if os.stat(folder).st_uid != os.getuid():
+        raise PermissionError(f"{folder} belongs to another user, who could have programs run there")
 
 
 def _look(word: bytes) -> tuple[dict[int, int], set[int]]:
@@ -125,7 +183,9 @@ def watch(parent: int, owner: str) -> None:
         # Its number could be another's by now: then it is not the parent of this process.
         if os.getppid() == parent:
             select.select([handle], [], [])
+    end_containers(owner, is_last=False)
     end_wearers(owner, timeout_s=10.0)
+    end_containers(owner, is_last=True)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,10 +11,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from pipelite.errors import SerializationError
-from pipelite.execute.inherited import inherited, read_variables
+from pipelite.errors import SerializationError, UnknownNameError
+from pipelite.execute.inherited import inherited, inherited_datasets, read_variables
+
+if TYPE_CHECKING:
+    from pipelite.data import Dataset
 
 
 class Sink(Protocol):
@@ -45,6 +49,7 @@ class StepContext:
         attempt: int = 0,
         sink: Sink | None = None,
         scratch_stem: Path | None = None,
+        datasets_file: Path | None = None,
     ) -> None:
         self._run_id = run_id
         self._pipeline = pipeline
@@ -56,6 +61,8 @@ class StepContext:
         self._scratch: Path | None = None
         #: What a process that the step's function starts is to run in; None is the interpreter that runs it.
         self._interpreter: Any = None
+        self._datasets_file = datasets_file
+        self._datasets: _InputDatasets | None = None
 
     @property
     def id(self) -> str | None:
@@ -91,6 +98,17 @@ class StepContext:
                 folder.mkdir(parents=True, exist_ok=True)
                 self._scratch = Path(tempfile.mkdtemp(dir=folder, prefix=prefix))
         return self._scratch
+
+    @property
+    def input_datasets(self) -> Mapping[str, Dataset]:
+        """In a script, another program or a notebook: the datasets that its step was called with, by name.
+
+        They read just the bytes that count in the step's key. A function has its datasets as arguments.
+        """
+        if self._datasets is None:
+            file = self._datasets_file
+            self._datasets = _InputDatasets({} if file is None else pickle.loads(file.read_bytes()))
+        return self._datasets
 
     def log(self, name: str, value: float | str, step: int | None = None) -> None:
         """Log a number (or a short text) under a name; `step` is its place in a series, such as the epoch."""
@@ -168,10 +186,23 @@ class StepContext:
             self._append(kind, name, self._sink.store_file(path))
 
     def _finish(self) -> None:
-        """Remove the scratch folder."""
+        """Remove the scratch folder, and let go of the interpreter."""
+        if self._interpreter is not None:
+            self._interpreter.release()
+            self._interpreter = None
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
             self._scratch = None
+
+
+class _InputDatasets(dict[str, "Dataset"]):
+    """By name; an unknown one is an error that says which there are."""
+
+    def __missing__(self, name: str) -> Dataset:
+        raise UnknownNameError(
+            f"the step was given no dataset {name!r}; it was given: {', '.join(self) or 'none'}. A script names one by "
+            f"Input({name!r}), among its arguments or inputs"
+        )
 
 
 class ParentRun:
@@ -209,7 +240,8 @@ def current_run() -> StepContext:
         import atexit
 
         told = inherited()
-        _outside = StepContext() if told is None else StepContext(**read_variables(told))
+        known = {} if told is None else read_variables(told)
+        _outside = StepContext(**known, datasets_file=inherited_datasets())
         atexit.register(_outside._finish)
     return _outside
 

@@ -107,6 +107,8 @@ def end_trees(alive: Sequence[int], worn: Sequence[str], *, timeout_s: float = E
     `alive` are those of the processes that live; they have not been waited for, so their numbers are theirs.
     """
     badges.kill(alive, signal.SIGSTOP)
+    for badge in worn:
+        badges.end_containers(badge, is_last=False)
     until = time.monotonic() + timeout_s
     for badge in worn:
         badges.end_wearers(badge, spare=alive, timeout_s=max(0.05, until - time.monotonic()))
@@ -114,6 +116,7 @@ def end_trees(alive: Sequence[int], worn: Sequence[str], *, timeout_s: float = E
     for badge in worn:
         # What a worker that died by itself was starting at that moment.
         badges.end_wearers(badge, timeout_s=max(0.05, until - time.monotonic()))
+        badges.end_containers(badge, is_last=True)
 
 
 def make_badge() -> str:

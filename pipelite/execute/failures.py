@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from types import TracebackType
 
@@ -12,6 +13,8 @@ from pipelite.store import dumps_value, loads_value
 
 #: Characters of a traceback or a message that are kept; an exception may carry a whole data frame as text.
 TEXT_LIMIT = 100_000
+
+_OWN_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 def describe_exception(error: BaseException, *, skip_files: tuple[str, ...] = ()) -> Failure:
@@ -26,7 +29,7 @@ def describe_exception(error: BaseException, *, skip_files: tuple[str, ...] = ()
             type_name=type(error).__qualname__, message=str(error), traceback="", pickled=_pickle_checked(error)
         )
     try:
-        text = "".join(traceback.format_exception(type(error), error, trace))
+        text = _format_traceback(error, trace)
     except Exception as broken:  # an exception whose own __str__ or __cause__ raises
         text = f"{type(error).__name__} (its text could not be made: {broken!r})\n" + "".join(
             traceback.format_tb(trace)
@@ -50,11 +53,31 @@ def load_exception(failure: Failure) -> BaseException | None:
     return error if isinstance(error, BaseException) else None
 
 
+def _format_traceback(error: BaseException, trace: TracebackType | None) -> str:
+    described = traceback.TracebackException(type(error), error, trace)
+    if isinstance(error, PipeliteError) and _is_raised_here(trace):
+        # The sentence says what went wrong, and the user's own lines where; how we found it out is of no use to them.
+        described.stack = traceback.StackSummary.from_list(
+            [frame for frame in described.stack if not frame.filename.startswith(_OWN_FOLDER)]
+        )
+        if not _leads_through_own_code(error.__cause__ or error.__context__):
+            described.__cause__ = described.__context__ = None
+    return "".join(described.format())
+
+
+def _is_raised_here(trace: TracebackType | None) -> bool:
+    """Whether an exception was raised by this library, and not by a line of the user's."""
+    frames = list(traceback.walk_tb(trace))
+    return bool(frames) and frames[-1][0].f_code.co_filename.startswith(_OWN_FOLDER)
+
+
 def _leads_through_own_code(error: BaseException | None) -> bool:
     """Whether a line of the user's stands in the traceback of an exception, or of one that it was raised from."""
     while error is not None:
         for frame, _ in traceback.walk_tb(error.__traceback__):
-            if is_own_path(frame.f_code.co_filename) and not frame.f_globals["__name__"].startswith("pipelite."):
+            file, module = frame.f_code.co_filename, frame.f_globals["__name__"]
+            # Compiled modules name their sources, wherever those were.
+            if is_own_path(file) and not module.startswith("pipelite.") and not file.endswith((".pyx", ".pxi")):
                 return True
         error = error.__cause__ or error.__context__
     return False

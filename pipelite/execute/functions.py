@@ -64,10 +64,18 @@ def ship_function(step: Step[..., Any], code: CodeFingerprint, environments: str
         If it can neither be imported nor pickled; names what it holds on to.
     """
     tracking = {name: getattr(step.options, name) for name in ("version", "depends_on", "track")}
-    if step.options.environment is not None:
+    environment = step.options.environment
+    if environment is not None:
+        described = _describe(step, code, tracking)
+        if described.pickled is not None and not (step.starts_process or environment.takes_by_value(environments)):
+            raise DefinitionError(
+                f"step {step.name!r} is to run in another Python, which has to import its function by name; define it at the "
+                "top level of a module: a lambda, a function inside a function or one of a notebook cannot be imported",
+                step=step.name,
+            )
         return attrs.evolve(
-            _describe(step, code, tracking),
-            environment=step.options.environment,
+            described,
+            environment=environment,
             environments=environments,
             starts_process=step.starts_process,
         )

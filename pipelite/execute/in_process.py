@@ -26,7 +26,7 @@ from pipelite.execute.messages import Batch, Outcome, Returned, RunSetup, Shippe
 from pipelite.execute.reads import ThreadReads, leave_thread_alone
 from pipelite.execute.slots import count_slots
 from pipelite.execute.spool import MarkFile, SpoolWriter
-from pipelite.execute.worker import Worker, failed_before_start, to_text
+from pipelite.execute.worker import NOTHING_PUT, Worker, failed_before_start, make_outcome
 from pipelite.fingerprint import Fingerprinter
 from pipelite.records import Failure
 from pipelite.store import ArtifactStore
@@ -93,18 +93,8 @@ class ThreadWorker(Worker):
     def _run_item(self, item: WorkItem) -> Outcome:
         setup = self.setup
         assert setup is not None
-        here = context.StepContext(
-            run_id=setup.run_id,
-            pipeline=setup.pipeline,
-            step=item.name,
-            position=item.position,
-            attempt=item.attempt,
-            sink=self,
-            scratch_stem=self.scratch_stem,
-        )
-        failure = None
-        outputs, form, returned_none = "{}", "value", False
-        artifacts: tuple[tuple[Any, ...], ...] = ()
+        here = self._make_context(item, setup)
+        failure, put = None, NOTHING_PUT
         reads: tuple[tuple[str, str], ...] = ()
         started_at = self.mark.set(item.position, item.attempt, 0, item.name)
         started_cpu, started = time.thread_time(), time.monotonic()
@@ -127,28 +117,21 @@ class ThreadWorker(Worker):
                     value = function(*args, **kwargs)
                     duration = time.monotonic() - started
                 del args, kwargs
-                outputs, form, artifacts, returned_none = self._store_outputs(item, value, here)
+                put = self._store_outputs(item, value, here)
             except BaseException as exc:
                 # The worker boundary: one bad step, also one that calls sys.exit, must not end the run.
                 if duration is None:
                     duration = time.monotonic() - started
                 failure = describe_exception(exc, skip_files=_OWN_FILES)
-        return Outcome(
-            position=item.position,
-            attempt=item.attempt,
-            failure=failure,
-            outputs=outputs,
-            form=form,
-            artifacts=artifacts,
-            returned_none=returned_none,
+        return make_outcome(
+            item,
+            failure,
+            put,
             reads=reads,
-            started_at=to_text(started_at),
-            ended_at=to_text(started_at + duration),
+            started_at=started_at,
             duration_s=duration,
             cpu_s=time.thread_time() - started_cpu,
             peak_memory_bytes=None,
-            log_start=None,
-            log_end=None,
             spool_end=self.spool.end,
         )
 

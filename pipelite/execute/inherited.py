@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: The environment variable that tells such a process which step run it is part of.
 VARIABLE = "PIPELITE_STEP_RUN"
+#: The one that tells it in which file the datasets are that it is given, pickled, by name.
+DATASETS_VARIABLE = "PIPELITE_INPUT_DATASETS"
 
 
 class SharedSink:
@@ -80,6 +82,12 @@ def keep_file(store: ArtifactStore, path: Path, identify: Callable[[Any], str]) 
         "file_digest": ref.file_digest,
         "type_name": ref.type_name,
     }
+
+
+def inherited_datasets() -> Path | None:
+    """Where the datasets are that this process was given, if it was given any."""
+    path = os.environ.get(DATASETS_VARIABLE)
+    return Path(path) if path else None
 
 
 def inherited() -> str | None:

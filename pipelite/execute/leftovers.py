@@ -25,6 +25,7 @@ _HELPERS = (
     ("multiprocessing.forkserver", "_forkserver", "_forkserver_pid"),
     ("joblib.externals.loky.backend.resource_tracker", "_resource_tracker", "_pid"),
     ("loky.backend.resource_tracker", "_resource_tracker", "_pid"),
+    ("pipelite.execute.interpreters", "_kept", "pid"),
 )
 #: Pools that joblib and loky keep for the next call by design; a step that used one did nothing wrong.
 _POOLS = ("joblib.externals.loky.reusable_executor", "loky.reusable_executor")

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import pipelite.execute.functions as functions_module
 from pipelite.define import rebuild
@@ -60,6 +60,18 @@ PARENT_POLL_S = 0.05
 MEMORY_FIGURE_FROM_S = 0.005
 
 _OWN_FILES = (__file__, functions_module.__file__)
+
+
+class Put(NamedTuple):
+    """What became of the outputs of a step, as an `Outcome` tells it."""
+
+    outputs: str
+    form: str
+    artifacts: tuple[tuple[Any, ...], ...]
+    returned_none: bool
+
+
+NOTHING_PUT = Put("{}", "value", (), False)
 
 
 class Worker:
@@ -169,6 +181,7 @@ class Worker:
             return self._run_here(item)
         started_at = self.mark.set(item.position, item.attempt, self.log_end, item.name)
         log_start = self.log_end
+        interpreter = None
         try:
             interpreter = shipped.environment.prepare(self._root(), shipped.environments)
             if interpreter.is_current:
@@ -177,13 +190,13 @@ class Worker:
 
             ran = run_elsewhere(self, interpreter, item)
             self._end_leftovers(item)
-            if isinstance(ran, str):
-                failure = Failure(type_name="WorkerDied", message=ran, traceback="")
-                ran = failed_before_start(item, failure)
         except BaseException as exc:
             # As for a step that runs here.
             self._end_leftovers(item)
             ran = failed_before_start(item, describe_exception(exc, skip_files=_OWN_FILES))
+        finally:
+            if interpreter is not None:
+                interpreter.release()
         self.log_end = self.output.end()
         if self.log_end > log_start:
             self._note_log(item, log_start)
@@ -206,18 +219,8 @@ class Worker:
         setup = self.setup
         assert setup is not None
         log_start, children_cpu = self.log_end, self.children_cpu
-        here = context.StepContext(
-            run_id=setup.run_id,
-            pipeline=setup.pipeline,
-            step=item.name,
-            position=item.position,
-            attempt=item.attempt,
-            sink=self,
-            scratch_stem=self.scratch_stem,
-        )
-        failure = None
-        outputs, form, returned_none = "{}", "value", False
-        artifacts: tuple[tuple[Any, ...], ...] = ()
+        here = self._make_context(item, setup)
+        failure, put = None, NOTHING_PUT
         reads: tuple[tuple[str, str], ...] = ()
         context.enter(here)
         started_at = self.mark.set(item.position, item.attempt, log_start, item.name)
@@ -241,7 +244,7 @@ class Worker:
                 )
             # The inputs are not needed any more: an output may be as large as memory allows.
             del args, kwargs
-            outputs, form, artifacts, returned_none = self._store_outputs(item, value, here)
+            put = self._store_outputs(item, value, here)
             self.output.check()
         except BaseException as exc:
             # The worker boundary: one bad step, also one that calls sys.exit, must not end the process.
@@ -263,23 +266,28 @@ class Worker:
         peak = _read_peak_memory()
         if duration > MEMORY_FIGURE_FROM_S:
             _reset_peak_memory()
-        return Outcome(
-            position=item.position,
-            attempt=item.attempt,
-            failure=failure,
-            outputs=outputs,
-            form=form,
-            artifacts=artifacts,
-            returned_none=returned_none,
+        return make_outcome(
+            item,
+            failure,
+            put,
             reads=reads,
-            started_at=to_text(started_at),
-            ended_at=to_text(started_at + duration),
+            started_at=started_at,
             duration_s=duration,
             cpu_s=cpu,
             peak_memory_bytes=peak,
-            log_start=log_start,
-            log_end=self.log_end,
+            log=(log_start, self.log_end),
             spool_end=self.spool.end,
+        )
+
+    def _make_context(self, item: WorkItem, setup: RunSetup) -> context.StepContext:
+        return context.StepContext(
+            run_id=setup.run_id,
+            pipeline=setup.pipeline,
+            step=item.name,
+            position=item.position,
+            attempt=item.attempt,
+            sink=self,
+            scratch_stem=self.scratch_stem,
         )
 
     def _prepare_for_process(self, shipped: ShippedFunction) -> Any:
@@ -355,9 +363,7 @@ class Worker:
             file, name = self.setup.main
             import_module(name, file)
 
-    def _store_outputs(
-        self, item: WorkItem, value: Any, here: context.StepContext
-    ) -> tuple[str, str, tuple[tuple[Any, ...], ...], bool]:
+    def _store_outputs(self, item: WorkItem, value: Any, here: context.StepContext) -> Put:
         if not item.outputs:
             refs = {RESULT: self._put(item, RESULT, value, here._scratch)}
             form = "value"
@@ -371,7 +377,7 @@ class Worker:
             if ref.inline is None
         )
         returned_none = all(ref.inline == "null" for ref in refs.values())
-        return encode_outputs(refs), form, artifacts, returned_none
+        return Put(encode_outputs(refs), form, artifacts, returned_none)
 
     def _put(self, item: WorkItem, name: str, value: Any, scratch: Path | None) -> ArtifactRef:
         return self.store.put(value, output=name, step=item.name, identify=self.fingerprinter.value, scratch=scratch)
@@ -412,25 +418,41 @@ def _overlap(values: Iterable[Any]) -> bool:
 
 def failed_before_start(item: WorkItem, error: BaseException | Failure) -> Outcome:
     """The outcome of a step whose worker could not be prepared, for example because the disk is full."""
-    now = to_text(time.time())
     failure = error if isinstance(error, Failure) else describe_exception(error, skip_files=_OWN_FILES)
+    return make_outcome(item, failure, NOTHING_PUT, started_at=time.time())
+
+
+def make_outcome(
+    item: WorkItem,
+    failure: Failure | None,
+    put: Put,
+    *,
+    started_at: float,
+    duration_s: float = 0.0,
+    reads: tuple[tuple[str, str], ...] = (),
+    cpu_s: float = 0.0,
+    peak_memory_bytes: int | None = 0,
+    log: tuple[int | None, int | None] = (None, None),
+    spool_end: int = 0,
+) -> Outcome:
+    """How a step ended; without figures, one that was not started."""
     return Outcome(
         position=item.position,
         attempt=item.attempt,
         failure=failure,
-        outputs="{}",
-        form="value",
-        artifacts=(),
-        returned_none=False,
-        reads=(),
-        started_at=now,
-        ended_at=now,
-        duration_s=0.0,
-        cpu_s=0.0,
-        peak_memory_bytes=0,
-        log_start=None,
-        log_end=None,
-        spool_end=0,
+        outputs=put.outputs,
+        form=put.form,
+        artifacts=put.artifacts,
+        returned_none=put.returned_none,
+        reads=reads,
+        started_at=to_text(started_at),
+        ended_at=to_text(started_at + duration_s),
+        duration_s=duration_s,
+        cpu_s=cpu_s,
+        peak_memory_bytes=peak_memory_bytes,
+        log_start=log[0],
+        log_end=log[1],
+        spool_end=spool_end,
     )
 
 
@@ -450,6 +472,12 @@ def serve(parent: int, line: Connection) -> None:
 def start_worker(parent: int) -> None:
     """Prepare a fresh worker process."""
     global _worker
+    become_worker(parent)
+    _worker = Worker(os.environ[BADGE_VARIABLE])
+
+
+def become_worker(parent: int) -> None:
+    """Make this process one that runs steps for its parent, and ends with it."""
     # Ctrl-C reaches the whole group; the coordinator decides what becomes of the steps.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # The pool has made its own way of starting processes the default here, which the children of a step do not know.
@@ -462,7 +490,6 @@ def start_worker(parent: int) -> None:
     adopt_orphans()
     _become_nobodys_script()
     threading.Thread(target=_leave_with_parent, args=(parent,), daemon=True, name="pipelite-parent-watch").start()
-    _worker = Worker(os.environ[BADGE_VARIABLE])
 
 
 def _pass_over_sigterm() -> None:

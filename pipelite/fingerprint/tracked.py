@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Protocol
 
 from pipelite.fingerprint.files import FileCache
@@ -11,6 +15,8 @@ from pipelite.fingerprint.rules import Walk, rule_for
 
 #: What the names of datasets that a step read are recorded with; no path of a file begins like this.
 READ_PREFIX = "dataset://"
+#: The environment variable that tells a process which a step started where to write down what data it reads.
+READS_VARIABLE = "PIPELITE_READS"
 
 
 class TrackedData(ABC):
@@ -54,7 +60,21 @@ class Listener(Protocol):
         """A step reads what has this name and identity, and lies in these files."""
 
 
-_listeners: list[Listener] = []
+class _Notes:
+    """Writes down what data this process reads, for the worker that waits for it."""
+
+    is_listening = True
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def hear(self, name: str, identity: str, paths: Iterable[str]) -> None:
+        # A line a write: several processes may be at it. One that outlives the step has nobody to tell.
+        with contextlib.suppress(FileNotFoundError), open(self._path, "a", encoding="utf-8") as file:
+            file.write(json.dumps([name, identity]) + "\n")
+
+
+_listeners: list[Listener] = [_Notes(os.environ[READS_VARIABLE])] if os.environ.get(READS_VARIABLE) else []
 
 
 def add_listener(listener: Listener) -> None:
@@ -72,3 +92,11 @@ def announce_read(name: str, identity: str, paths: Iterable[str]) -> None:
     for listener in _listeners:
         if listener.is_listening:
             listener.hear(name, identity, paths)
+
+
+def announce_noted(path: Path) -> None:
+    """The step that runs here read what processes which it started wrote down."""
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            name, identity = json.loads(line)
+            announce_read(name, identity, ())

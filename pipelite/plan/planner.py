@@ -239,7 +239,7 @@ class Planner:
         environment = ENVIRONMENT
         try:
             if options.environment is not None:
-                environment = f"{ENVIRONMENT} {options.environment.identity()}"
+                environment = options.environment.identity()
             for default in step.signature.defaults.values():
                 if isinstance(default, SourceFolder):
                     self.snapshot_of(default)

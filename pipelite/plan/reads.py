@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -36,16 +37,21 @@ def uses_of(position: int, reads: Iterable[str]) -> list[tuple[int, str, int]]:
 
 
 def _find_change(read: FileRead, identify_read: Callable[[str], str] | None) -> str | None:
-    name = read.path.removeprefix(READ_PREFIX)
-    what = (
-        "a dataset without a name, which it read," if name.startswith("?") else f"the dataset {name!r}, which it read,"
-    )
+    what = _describe_data(read.path.removeprefix(READ_PREFIX))
     if identify_read is None:
         return f"{what} is not looked at here"
     try:
         return None if identify_read(read.path) == read.digest else f"{what} has changed"
     except PipeliteError as exc:
         return f"{what} cannot be read any more: {exc}"
+
+
+def _describe_data(name: str) -> str:
+    if not name.startswith("?"):
+        return f"the dataset {name!r}, which it read,"
+    sources = json.loads(name[1:])["sources"]
+    places = [repr("/".join(filter(None, (each.get("datastore"), each["path"])))) for each in sources]
+    return f"the data in {', '.join(places)}, which it read or wrote,"
 
 
 def find_changed_read(

@@ -16,7 +16,7 @@ from pipelite.define.options import change_options, check_name
 from pipelite.define.signatures import BindError, Signature
 from pipelite.errors import DefinitionError
 from pipelite.steps.placeholders import Input, Output
-from pipelite.steps.running import COMMAND, SOURCE, STDOUT, plain_text, run_command, run_script
+from pipelite.steps.running import COMMAND, DATASETS, SOURCE, STDOUT, is_dataset, plain_text, run_command, run_script
 from pipelite.store import SourceFolder
 
 #: The most that the files of a source directory may have together, if nothing else is said.
@@ -28,6 +28,7 @@ def script(
     *,
     source_directory: str | os.PathLike[str] | None = None,
     arguments: Sequence[Any] = (),
+    datasets: Sequence[Input] = (),
     size_limit_bytes: int = SIZE_LIMIT_BYTES,
     **options: Any,
 ) -> Step[..., Any]:
@@ -41,9 +42,12 @@ def script(
         What the script needs beside itself; by default the folder that it lies in. A relative path starts at the
         working directory.
     arguments : list
-        What stands behind the script's name: texts and numbers; a `Path`, which counts by its content; `Input("raw")`
-        for what the step is called with; `Output("clean")` for a path to write to; outputs of other steps. An element
-        that is a list gives several arguments.
+        What stands behind the script's name: texts and numbers; a `Path`, which counts by its content; a dataset, which
+        becomes a path; `Input("raw")` for what the step is called with; `Output("clean")` for a path to write to; outputs
+        of other steps. An element that is a list gives several arguments.
+    datasets : list of Input
+        Datasets that the step is called with and that are no arguments: the script finds them, like those that are,
+        in `pipelite.current_run().input_datasets`.
     size_limit_bytes : int
         The most that the files of the source directory may have together.
     **options
@@ -56,11 +60,12 @@ def script(
     """
     where = f"script({os.fspath(file)!r})"
     needed, folder = find_source(file, source_directory, size_limit_bytes, where)
-    command = [needed, *_listed(arguments, "arguments", where)]
+    command = [needed, *take_list(arguments, "arguments", where)]
+    named = _named(datasets, where)
     return make_step(
         run_script,
-        command,
-        {SOURCE: folder, COMMAND: encode(command), STDOUT: None},
+        [*command, *named],
+        {SOURCE: folder, COMMAND: encode(command), STDOUT: None, DATASETS: encode(named)},
         where=where,
         default_name=os.path.splitext(os.path.basename(needed))[0],
         options=options,
@@ -71,6 +76,7 @@ def shell(
     command: Sequence[Any],
     *,
     source_directory: str | os.PathLike[str] | None = None,
+    datasets: Sequence[Input] = (),
     stdout: Output | None = None,
     size_limit_bytes: int = SIZE_LIMIT_BYTES,
     **options: Any,
@@ -83,6 +89,8 @@ def shell(
         The program and its arguments, as `arguments` of `script`.
     source_directory : path, optional
         A folder of which the program gets a private copy to run in; by default it runs in an empty folder.
+    datasets : list of Input
+        As for `script`.
     stdout : Output, optional
         A file that what the program prints goes to, instead of the log.
     size_limit_bytes : int
@@ -110,11 +118,12 @@ def shell(
     folder = None
     if source_directory is not None:
         folder = _source_folder(source_directory, "", size_limit_bytes, where)
-    words = [program, *_listed(items[1:], "command", where)]
+    words = [program, *take_list(items[1:], "command", where)]
+    named = _named(datasets, where)
     return make_step(
         run_command,
-        [*words, stdout],
-        {SOURCE: folder, COMMAND: encode(words), STDOUT: encode(stdout)},
+        [*words, stdout, *named],
+        {SOURCE: folder, COMMAND: encode(words), STDOUT: encode(stdout), DATASETS: encode(named)},
         where=where,
         default_name=os.path.basename(program),
         options=options,
@@ -261,15 +270,28 @@ def _source_folder(path: str | os.PathLike[str], needed: str, limit: Any, where:
     return SourceFolder(os.path.abspath(path), needed, limit)
 
 
-def _listed(arguments: Any, what: str, where: str) -> list[Any]:
+def take_list(arguments: Any, what: str, where: str) -> list[Any]:
+    """Arguments as they stand in the graph."""
     if isinstance(arguments, str) or not isinstance(arguments, Sequence):
         raise DefinitionError(f"{where}: {what}={arguments!r} is wrong; it takes a list")
     return [_take(each, f"{where}: argument {place}") for place, each in enumerate(arguments, 1)]
 
 
+def _named(datasets: Any, where: str) -> list[Input]:
+    if (
+        isinstance(datasets, str)
+        or not isinstance(datasets, Sequence)
+        or not all(isinstance(each, Input) for each in datasets)
+    ):
+        raise DefinitionError(
+            f'{where}: datasets={datasets!r} is wrong; it takes a list of Input, such as [Input("rides")]'
+        )
+    return list(datasets)
+
+
 def _take(value: Any, where: str) -> Any:
-    """An argument as it stands in the graph: text, path, placeholder, handle, or a list of these."""
-    if isinstance(value, Input | Output | define.Output | Path):
+    """An argument as it stands in the graph: text, path, dataset, placeholder, handle, or a list of these."""
+    if isinstance(value, Input | Output | define.Output | Path) or is_dataset(value):
         return value
     if isinstance(value, ListOutput | list | tuple):
         return [_take(each, where) for each in value]

@@ -12,16 +12,20 @@ from typing import Any
 
 from pipelite._optional import require
 from pipelite.errors import CommandError
-from pipelite.execute import StepContext, current_run, shared_variables
+from pipelite.execute import current_run
+from pipelite.fingerprint.tracked import announce_noted
 from pipelite.steps.running import (
     COMMAND,
     KEPT,
+    READS,
     SOURCE,
     check_written,
+    chosen_python,
     copy_source,
+    is_dataset,
     keep_files,
-    library_variables,
     output_path,
+    process_variables,
 )
 
 PARAMETERS = "notebook parameters"
@@ -46,7 +50,7 @@ def run_notebook(**inputs: Any) -> Any:
     book = _read(folder / file, file)
     _insert_parameters(book, values)
     try:
-        _execute(book, file, folder, here)
+        _execute(book, file, work, process_variables(here, work, values))
     except BaseException:
         # What there is of it says more than any message.
         for path in _write(book, file, work / "executed"):
@@ -54,6 +58,7 @@ def run_notebook(**inputs: Any) -> Any:
         raise
     finally:
         keep_files(here, folder)
+        announce_noted(work / READS)
     for name, path in outputs.items():
         check_written(file, name, path, outputs)
     return (*outputs.values(), *_write(book, file, work / "executed"), _find_scraps(book))
@@ -79,7 +84,11 @@ def _insert_parameters(book: Any, values: dict[str, Any]) -> None:
     if not values:
         return
     nbformat = require("nbformat", extra="notebook")
-    lines = [f"{name} = {_source_of(name, value)}" for name, value in values.items()]
+    given = "__import__('pipelite').current_run().input_datasets"
+    lines = [
+        f"{name} = {f'{given}[{name!r}]' if is_dataset(value) else _source_of(name, value)}"
+        for name, value in values.items()
+    ]
     cell = nbformat.v4.new_code_cell("\n".join(lines), metadata={"tags": ["injected-parameters"]})
     if book.nbformat_minor < 5:
         cell.pop("id", None)
@@ -110,7 +119,7 @@ def _source_of(name: str, value: Any) -> str:
     )
 
 
-def _execute(book: Any, file: str, folder: Path, here: StepContext) -> None:
+def _execute(book: Any, file: str, work: Path, variables: dict[str, str]) -> None:
     require("nbclient", extra="notebook")
     require("ipykernel", extra="notebook")
     from jupyter_client.kernelspec import KernelSpec
@@ -128,19 +137,23 @@ def _execute(book: Any, file: str, folder: Path, here: StepContext) -> None:
                 stream.flush()
             return super().output(outs, msg, display_id, cell_index)
 
-    chosen = here._interpreter
-    python = sys.executable if chosen is None else chosen.python
-    variables = {**os.environ, **library_variables(), **shared_variables(here)}
-    variables.update({} if chosen is None else chosen.variables)
+    chosen = current_run()._interpreter
+    if chosen is not None and chosen.container is not None:
+        raise CommandError(
+            f"{file} is a notebook, and those do not run in an image: give its environment packages, or none"
+        )
+    if chosen is not None:
+        variables.update(chosen.variables)
+        variables["PATH"] = f"{os.path.dirname(chosen.python)}{os.pathsep}{variables.get('PATH', '')}"
     manager = AsyncKernelManager()
     # Not the kernel that happens to be registered as "python3" for the user.
     manager._kernel_spec = KernelSpec(
         # Its warning about connections without encryption is of no use here: they do not leave the machine.
-        argv=[python, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"],
+        argv=[chosen_python(), "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"],
         display_name="Python",
         language="python",
     )
-    at = (folder / file).parent
+    at = (work / "run" / file).parent
     client = Client(book, km=manager, timeout=None, resources={"metadata": {"path": str(at)}})
     # It ends the kernel then, as one that it has made itself.
     client.owns_km = True

@@ -37,7 +37,7 @@ def notebook(
         What the notebook needs beside itself, as for `script`.
     parameters : dict
         Names that are assigned in a cell behind the one with the tag `parameters`, or at the top: plain values, paths,
-        `Input`, `Output`, outputs of other steps.
+        datasets, `Input`, `Output`, outputs of other steps.
     size_limit_bytes : int
         The most that the files of the source directory may have together.
     **options

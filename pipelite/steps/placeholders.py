@@ -28,7 +28,7 @@ def _check_file_name(instance: Output, attribute: Any, value: Any) -> None:
 
 @attrs.frozen
 class Input:
-    """An argument of the step's call: a file or a folder, which the command is given as a path, or a plain value."""
+    """An argument of the step's call: a file, a folder or a dataset, which the command is given as a path, or a plain value."""
 
     name: str = attrs.field(validator=_check_name)
 

@@ -4,30 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from pipelite._optional import require
-from pipelite.errors import QueryError
+from pipelite.errors import DatasetError, QueryError
 from pipelite.execute import current_run
+from pipelite.steps.running import is_dataset
+from pipelite.steps.tables import add_table, quoted
 
 QUERY, TABLES, PARAMETERS = "query", "tables of the query", "parameters of the query"
 DATABASE, KIND = "database of the query", "form of the result"
 RESULTS = ("dataframe", "arrow", "parquet")
-
-#: Ending of a file to the method of a DuckDB connection that reads it.
-_READERS = {
-    ".csv": "read_csv",
-    ".tsv": "read_csv",
-    ".txt": "read_csv",
-    ".parquet": "read_parquet",
-    ".json": "read_json",
-    ".jsonl": "read_json",
-    ".ndjson": "read_json",
-}
-_COMPRESSED = (".gz", ".zst")
 
 
 def run_query(**inputs: Any) -> Any:
@@ -38,7 +26,7 @@ def run_query(**inputs: Any) -> Any:
     text = _read(query) if isinstance(query, Path) else query
     values = {name: _plain(name, _value_of(each, inputs)) for name, each in parameters}
     if database is not None:
-        return _ask_sqlite(_value_of(database, inputs), text, values, kind)
+        return _ask_database(_value_of(database, inputs), text, values, kind)
     return _ask_duckdb(text, {name: _value_of(each, inputs) for name, each in tables}, values, kind)
 
 
@@ -72,12 +60,12 @@ def _ask_duckdb(text: str, tables: dict[str, Any], values: dict[str, Any], kind:
     if cores.isdecimal() and int(cores) > 0:
         settings["threads"] = int(cores)
     with contextlib.closing(duckdb.connect(config=settings)) as connection:
-        files = [path for name, table in tables.items() for path in _add_table(connection, name, table, duckdb)]
+        files = [path for name, table in tables.items() for path in add_table(connection, name, table, scratch)]
         # From here on nothing is read but what the step was given: anything else would not be part of its key.
-        connection.execute(f"SET allowed_paths = [{', '.join(map(_quoted, files))}]")
-        connection.execute(f"SET allowed_directories = [{_quoted(str(scratch))}]")
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET lock_configuration = true")
+        connection.execute(
+            f"SET allowed_paths = [{', '.join(map(quoted, files))}]; SET allowed_directories = [{quoted(str(scratch))}]; "
+            "SET enable_external_access = false; SET lock_configuration = true"
+        )
         try:
             relation = _run_statements(connection, text, values)
             return _take_relation(relation, kind, scratch)
@@ -121,74 +109,29 @@ def _take_relation(relation: Any, kind: str, scratch: Path) -> Any:
     return path
 
 
-def _add_table(connection: Any, name: str, table: Any, duckdb: Any) -> list[str]:
-    """Make a table known; gives the files that it is read from."""
-    if not isinstance(table, Path):
-        try:
-            connection.register(name, table)
-        except duckdb.Error as exc:
-            raise QueryError(
-                f"table {name!r} is a value of type {type(table).__qualname__!r}; a table is a DataFrame, an Arrow table, "
-                "or the path of a CSV, Parquet or JSON file"
-            ) from exc
-        return []
-    files = (
-        sorted(str(each.absolute()) for each in table.rglob("*") if each.is_file())
-        if table.is_dir()
-        else [str(table.absolute())]
-    )
-    readers = {_reader_of(name, path) for path in files}
-    if len(readers) != 1:
-        what = "files of several kinds" if readers else "no files"
-        raise QueryError(f"table {name!r}: the folder {str(table)!r} has {what}; files of one kind are expected")
-    try:
-        getattr(connection, readers.pop())(files).create_view(name)
-    except duckdb.Error as exc:
-        raise QueryError(f"table {name!r} cannot be read from {str(table)!r}: {exc}") from exc
-    return files
-
-
-def _reader_of(name: str, path: str) -> str:
-    stem, ending = os.path.splitext(path)
-    if ending in _COMPRESSED:
-        ending = os.path.splitext(stem)[1]
-    if ending.lower() not in _READERS:
-        raise QueryError(
-            f"table {name!r}: of {path!r} cannot be told what it is; the name ends in one of {', '.join(_READERS)}"
-        )
-    return _READERS[ending.lower()]
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
 def _describe_tables(tables: dict[str, Any]) -> str:
     return f"\nIts tables are {', '.join(tables)}." if tables else "\nIt has no tables; tables= gives it some."
 
 
-def _ask_sqlite(database: Any, text: str, values: dict[str, Any], kind: str) -> Any:
+def _ask_database(database: Any, text: str, values: dict[str, Any], kind: str) -> Any:
+    from pipelite.data.databases import ask_file
+    from pipelite.data.reading import write_parquet
+
+    if is_dataset(database):
+        database = database.as_path()
     if not isinstance(database, Path):
         raise QueryError(
-            f"the database is a value of type {type(database).__qualname__!r}; the path of a file is expected"
+            f"the database is a value of type {type(database).__qualname__!r}; the path of a file, or a dataset of one, is "
+            "expected"
         )
-    # The file is one of the step's inputs, and those do not change.
-    place = f"file:{quote(str(database.absolute()))}?mode=ro&immutable=1"
     try:
-        with contextlib.closing(sqlite3.connect(place, uri=True)) as connection:
-            cursor = connection.execute(text, values)
-            if cursor.description is None:
-                raise QueryError("the query gives no result; it has to be a SELECT")
-            names = [each[0] for each in cursor.description]
-            rows = cursor.fetchall()
-    except sqlite3.Error as exc:
-        raise QueryError(f"the query failed in {str(database)!r}: {exc}") from exc
-    frame = require("pandas", extra="sql").DataFrame(rows, columns=names)
+        table = ask_file(str(database.absolute()), text, values)
+    except (DatasetError, OSError) as exc:
+        raise QueryError(str(exc)) from exc
     if kind == "dataframe":
-        return frame
-    table = require("pyarrow", extra="sql").Table.from_pandas(frame, preserve_index=False)
+        return table.to_pandas()
     if kind == "arrow":
         return table
     path = current_run().scratch / "result.parquet"
-    require("pyarrow.parquet", extra="sql").write_table(table, path)
+    write_parquet(path, table.schema, [table])
     return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -12,17 +13,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from pipelite.errors import CommandError
-from pipelite.execute import StepContext, current_run, log_file_of, shared_variables
+from pipelite.execute import DATASETS_VARIABLE, StepContext, current_run, log_file_of, shared_variables
 from pipelite.fingerprint import is_own_path
-from pipelite.store import SourceFolder, take_snapshot
+from pipelite.fingerprint.tracked import READS_VARIABLE, TrackedData, announce_noted
+from pipelite.store import WORKSPACE_VARIABLE, SourceFolder, find_workspace, take_snapshot
+
+if TYPE_CHECKING:
+    from pipelite.data import Dataset
 
 #: Inputs that are the same for all calls of one step. No argument of a call has such a name.
 SOURCE, COMMAND, STDOUT = "source directory", "command line", "standard output"
+DATASETS = "datasets without an argument"
 #: Where a command puts files that are kept with its run, seen from the folder that it runs in.
 KEPT = "outputs"
+#: What data the command read beside its inputs, seen from the folder around that.
+READS = "reads.jsonl"
 
 #: How much of what a failed command printed is looked through for its traceback, and shown where there is none.
 _TAIL_BYTES = 64 * 1024
@@ -37,13 +45,18 @@ _CHAINED = (
 
 def run_script(**inputs: Any) -> Any:
     """Run a Python script; gives the paths of its outputs."""
-    chosen = current_run()._interpreter
-    return _run(inputs, interpreter=(sys.executable if chosen is None else chosen.python,))
+    return run_with(inputs, interpreter=(chosen_python(),))
 
 
 def run_command(**inputs: Any) -> Any:
     """Run a program; gives the paths of its outputs."""
-    return _run(inputs, interpreter=())
+    return run_with(inputs, interpreter=())
+
+
+def chosen_python() -> str:
+    """The interpreter that a process of this step is to run in."""
+    chosen = current_run()._interpreter
+    return sys.executable if chosen is None else chosen.python
 
 
 def plain_text(value: Any) -> str | None:
@@ -59,21 +72,28 @@ def plain_text(value: Any) -> str | None:
     return str(value) if isinstance(value, str | int | float) else None
 
 
-def _run(inputs: dict[str, Any], interpreter: tuple[str, ...]) -> Any:
+def run_with(inputs: dict[str, Any], interpreter: Sequence[str]) -> Any:
+    """Run a program, or a script by what stands before it; gives the paths of its outputs."""
     here = current_run()
-    command, source, stdout = (inputs.pop(name) for name in (COMMAND, SOURCE, STDOUT))
+    command, source, stdout, named = (inputs.pop(name) for name in (COMMAND, SOURCE, STDOUT, DATASETS))
     work = Path(tempfile.mkdtemp(prefix="command-", dir=here.scratch))
     folder = work / "run"
     copy_source(source, folder)
     (folder / KEPT).mkdir(exist_ok=True)
     outputs = {each["output"]: output_path(work, each) for each in iter_outputs([*command, stdout])}
-    arguments = [*_iter_texts(command, inputs, outputs)]
+    for each in named:
+        if not is_dataset(inputs[each["input"]]):
+            kind = type(inputs[each["input"]]).__qualname__
+            raise CommandError(f"input {each['input']!r} is among the datasets, and is a value of type {kind!r}")
+    arguments = [*_iter_texts(command, inputs, outputs, work)]
     written_to = None if stdout is None else outputs[stdout["output"]]
     log = _Log(here)
     try:
-        code = _wait([*interpreter, *arguments], folder, here, written_to)
+        seen = [str(path.absolute()) for path in _iter_paths([command, *inputs.values()])]
+        code = _wait([*interpreter, *arguments], folder, here, process_variables(here, work, inputs), written_to, seen)
     finally:
         keep_files(here, folder)
+        announce_noted(work / READS)
     if code:
         raise CommandError(_describe_failure(arguments[0], code, log.read(folder), is_script=bool(interpreter)))
     for name, path in outputs.items():
@@ -81,19 +101,34 @@ def _run(inputs: dict[str, Any], interpreter: tuple[str, ...]) -> Any:
     return tuple(outputs.values()) or None
 
 
-def _wait(command: Sequence[str], folder: Path, here: StepContext, written_to: Path | None) -> int:
+def _wait(
+    command: Sequence[str],
+    folder: Path,
+    here: StepContext,
+    variables: dict[str, str],
+    written_to: Path | None,
+    reads: Sequence[str],
+) -> int:
     """Run a process to its end; gives its exit code, or the signal that ended it as a negative number."""
     # What Python prints goes to a file here, where it would hold it back until the end.
-    variables = {**os.environ, "PYTHONUNBUFFERED": "1", **library_variables(), **shared_variables(here)}
-    if here._interpreter is not None:
-        variables.update(here._interpreter.variables)
-        programs = os.path.dirname(here._interpreter.python)
-        variables["PATH"] = f"{programs}{os.pathsep}{variables.get('PATH', '')}"
+    variables = {**variables, "PYTHONUNBUFFERED": "1"}
+    chosen = here._interpreter
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     printed = None if written_to is None else open(written_to, "wb")  # noqa: SIM115 - closed below
     try:
-        process = subprocess.Popen(command, cwd=folder, env=variables, stdin=subprocess.DEVNULL, stdout=printed)
+        if chosen is None:
+            process = subprocess.Popen(command, cwd=folder, env=variables, stdin=subprocess.DEVNULL, stdout=printed)
+        else:
+            process = chosen.start(
+                command,
+                folder=str(folder),
+                variables=variables,
+                writes=(str(here.scratch), *_places_of_records(here)),
+                reads=reads,
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+            )
     except FileNotFoundError:
         raise CommandError(
             f"there is no program {command[0]!r}: it is neither on the PATH nor, where it is given with a folder, there"
@@ -104,6 +139,45 @@ def _wait(command: Sequence[str], folder: Path, here: StepContext, written_to: P
         if printed is not None:
             printed.close()
     return process.wait()
+
+
+def _places_of_records(here: StepContext) -> list[str]:
+    """Where what a script logs goes."""
+    address = {} if here._sink is None else here._sink.address()
+    return [*filter(None, (address.get("root"), os.path.dirname(address.get("spool", ""))))]
+
+
+def process_variables(here: StepContext, work: Path, inputs: Mapping[str, Any]) -> dict[str, str]:
+    """The variables around a process that a step starts: it finds this library, its workspace, its step run, and the
+    datasets among the inputs. Those of its environment come on top.
+    """
+    datasets = {name: value for name, value in inputs.items() if is_dataset(value)}
+    file = work / "datasets.pickle"
+    if datasets:
+        file.write_bytes(pickle.dumps(datasets))
+    return {
+        **os.environ,
+        **library_variables(),
+        **shared_variables(here),
+        # It runs in another folder, from where another one might be found.
+        WORKSPACE_VARIABLE: str(find_workspace().resolve()),
+        READS_VARIABLE: str(work / READS),
+        # Also without any: this process may itself have been given some.
+        DATASETS_VARIABLE: str(file) if datasets else "",
+    }
+
+
+def is_dataset(value: Any) -> TypeGuard[Dataset]:
+    """Whether a value is a dataset, which is all that there is of its kind; without an import for those that are not."""
+    return isinstance(value, TrackedData)
+
+
+def path_of_dataset(dataset: Dataset, name: str, work: Path) -> Path:
+    """Its files as they are, or its rows as one Parquet file where there are none."""
+    if dataset.is_files:
+        return dataset.as_path()
+    path = work / "rows" / f"{name}.parquet"
+    return path if path.exists() else dataset.to_parquet(path)
 
 
 def library_variables() -> dict[str, str]:
@@ -151,15 +225,20 @@ def output_path(work: Path, output: Mapping[str, Any]) -> Path:
     return path
 
 
-def _iter_texts(value: Any, inputs: Mapping[str, Any], outputs: Mapping[str, Path], what: str = "") -> Iterator[str]:
-    """The texts that an argument stands for."""
+def _iter_texts(
+    value: Any, inputs: Mapping[str, Any], outputs: Mapping[str, Path], work: Path, what: str = "", name: str = ""
+) -> Iterator[str]:
+    """The texts that an argument stands for; `name` is what a file is called that has to be written for it."""
     if isinstance(value, dict) and "output" in value:
         yield str(outputs[value["output"]])
     elif isinstance(value, dict) and "input" in value:
-        yield from _iter_texts(inputs[value["input"]], {}, {}, f"input {value['input']!r}")
+        yield from _iter_texts(inputs[value["input"]], {}, {}, work, f"input {value['input']!r}", value["input"])
+    elif is_dataset(value):
+        yield str(path_of_dataset(value, name, work))
     elif isinstance(value, list | tuple):
         for place, each in enumerate(value):
-            yield from _iter_texts(each, inputs, outputs, f"{what}[{place}]" if what else f"argument {place}")
+            found, called = (f"{what}[{place}]", f"{name}-{place}") if what else (f"argument {place}", f"rows-{place}")
+            yield from _iter_texts(each, inputs, outputs, work, found, called)
     elif isinstance(value, Path):
         if not value.exists():
             raise CommandError(f"{what} is the path {str(value)!r}, and nothing is there (seen from {os.getcwd()})")
@@ -172,6 +251,17 @@ def _iter_texts(value: Any, inputs: Mapping[str, Any], outputs: Mapping[str, Pat
                 "the step that makes it write a file and return its Path"
             )
         yield text
+
+
+def _iter_paths(value: Any) -> Iterator[Path]:
+    if isinstance(value, Path):
+        yield value
+    elif is_dataset(value):
+        if value.is_files:
+            yield value.as_path()
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _iter_paths(each)
 
 
 def keep_files(here: StepContext, folder: Path) -> None:

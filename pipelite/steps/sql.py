@@ -24,19 +24,20 @@ def sql(
     result: Literal["dataframe", "arrow", "parquet"] = "dataframe",
     **options: Any,
 ) -> Step[..., Any]:
-    """A step that runs a query by DuckDB (extra `sql`), or in an SQLite database.
+    """A step that runs a query by DuckDB (extra `sql`), or in a database of SQLite or DuckDB.
 
     Parameters
     ----------
     query : str or path
         SQL, or the path of a file with it, whose content counts. Of several statements the last gives the result.
     tables : dict
-        Names of tables to what they are: DataFrames, Arrow tables, paths of CSV, Parquet or JSON files or of folders of
-        these, `Input("rides")` for what the step is called with, outputs of other steps. The query reads no other file.
+        Names of tables to what they are: datasets, DataFrames, Arrow tables, paths of CSV, Parquet or JSON files or of
+        folders of these, `Input("rides")` for what the step is called with, outputs of other steps. The query reads no
+        other file.
     parameters : dict
         Values of `$name` in the query (`:name` for SQLite), or `Input`. They are bound, never pasted into the text.
-    database : path or Input, optional
-        An SQLite database to read from, instead of tables.
+    database : path, dataset or Input, optional
+        A database of SQLite or DuckDB to read from, a file, instead of tables.
     result : "dataframe", "arrow" or "parquet"
         What the step gives: a pandas DataFrame, an Arrow table, or the path of a Parquet file.
     **options
@@ -54,9 +55,7 @@ def sql(
     if result not in RESULTS:
         raise DefinitionError(f"{where}: result={result!r} is wrong; it takes one of {', '.join(map(repr, RESULTS))}")
     if database is not None and tables:
-        raise DefinitionError(
-            f"{where} has a database and tables; a query in an SQLite database reads the tables of that"
-        )
+        raise DefinitionError(f"{where} has a database and tables; a query in a database reads the tables of that")
     if isinstance(database, str):
         database = Path(database)
     return make_step(

@@ -15,7 +15,7 @@ from pipelite.store.logs import LOG_CAP_BYTES, find_log_part, read_log, read_log
 from pipelite.store.owners import OwnerLock, clear_dead_owners, clear_dead_workers, is_alive, temporary_prefix
 from pipelite.store.parts import PARTS, Part, iter_parts, join_parts
 from pipelite.store.paths import remove_tree
-from pipelite.store.pickles import dumps_value, loads_value
+from pipelite.store.pickles import dumps_value, loads_value, refuse_code
 from pipelite.store.reader import (
     count_logged,
     find_known,
@@ -67,6 +67,7 @@ from pipelite.store.snapshots import (
 )
 from pipelite.store.takeover import EarlierStepRun, check_resumable, get_earlier_step_runs, take_over, take_queued
 from pipelite.store.workspace import AREAS, CACHE, LOCAL_DATA, Store, find_workspace, hold_store
+from pipelite.store.workspace import VARIABLE as WORKSPACE_VARIABLE
 from pipelite.store.writer import RunWriter, add_sources, create_run, insert_run
 
 __all__ = [
@@ -83,6 +84,7 @@ __all__ = [
     "RESULT_COLUMNS",
     "STEP_RUNS_PER_RUN",
     "STEP_RUN_COLUMNS",
+    "WORKSPACE_VARIABLE",
     "ArtifactStore",
     "EarlierStepRun",
     "FileLock",
@@ -149,6 +151,7 @@ __all__ = [
     "read_log",
     "read_log_from",
     "recover_ended_run",
+    "refuse_code",
     "register_serializer",
     "remove_setting",
     "remove_tree",

@@ -89,8 +89,11 @@ def remove_tree(path: Path) -> None:
     os.chmod(path, 0o700)
     for folder, names, _ in os.walk(path):
         for name in names:
-            with contextlib.suppress(FileNotFoundError):
-                os.chmod(os.path.join(folder, name), 0o700)
+            inner = os.path.join(folder, name)
+            # What a link leads to is not this tree's.
+            if not os.path.islink(inner):
+                with contextlib.suppress(FileNotFoundError):
+                    os.chmod(inner, 0o700)
     shutil.rmtree(path)
 
 

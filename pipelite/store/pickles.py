@@ -26,6 +26,10 @@ BufferCallback = Callable[[pickle.PickleBuffer], Any]
 _holds_notebook = False
 
 
+#: Another minor version of Python, which what comes to this process was pickled in.
+_code_of: str | None = None
+
+
 class Stream:
     """What a pickler takes for a file."""
 
@@ -101,6 +105,14 @@ class Unpickler(pickle.Unpickler):
     """Finds what a script defines in the script that is running, if it is the same one."""
 
     def find_class(self, module: str, name: str) -> Any:
+        if _code_of is not None and "cloudpickle" in module:
+            raise pickle.UnpicklingError(
+                f"it holds a function or class by value, whose code is that of Python {_code_of}; define it at the top level "
+                "of a module"
+            )
+        if module == "pathlib._local":
+            # What Python 3.13 calls it, and no other.
+            module = "pathlib"
         return super().find_class(running_name(module), name)
 
 
@@ -145,3 +157,9 @@ class _ScriptPickler(pickle.Pickler):
                 return find_own, (main_name(), obj.__qualname__)
             raise pickle.PicklingError(f"{obj.__qualname__!r} of the running script is not found there by that name")
         return NotImplemented
+
+
+def refuse_code(minor: str) -> None:
+    """Take no function or class by value any more: what comes to this process is from another version of Python."""
+    global _code_of
+    _code_of = minor

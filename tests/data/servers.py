@@ -1,4 +1,4 @@
-"""Real servers on loopback, each for as long as the tests of one process: S3 (moto), Azure Blob (Azurite), SFTP (OpenSSH)."""
+"""Real servers on loopback, each for as long as the tests of one process: S3 (moto), Azure Blob (Azurite), SFTP (OpenSSH), PostgreSQL."""
 
 from __future__ import annotations
 
@@ -26,10 +26,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(command: list[str], port: int, log: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A server, from when it answers on its port until the end of the block."""
+def running(
+    command: list[str], port: int, log: Path, *, user: str | None = None, **environment: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A server, from when it answers on its port until the end of the block; of another user, if root starts it."""
     with open(log, "wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, **environment})
+        process = subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, **environment}, user=user)
     try:
         wait_for(port, process, log)
         yield process
@@ -95,3 +97,22 @@ def sftp_command(port: int, folder: Path) -> tuple[list[str], Path]:
         # Where it drops its rights; the system's own service would make it.
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     return [sshd, "-D", "-e", "-f", str(folder / "config")], folder / "user"
+
+
+def postgres_command(port: int, folder: Path, user: str, password: str) -> tuple[list[str], str | None]:
+    """The command of a PostgreSQL server in a folder, and who is to start it: not root, which it refuses."""
+    places = [os.environ.get("PATH", ""), *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin")))]
+    initdb = shutil.which("initdb", path=os.pathsep.join(places))
+    if initdb is None:
+        pytest.skip("PostgreSQL is not installed (apt install postgresql)")
+    starter = "postgres" if os.geteuid() == 0 else None
+    secret = folder / "password"
+    secret.write_text(password)
+    for path in (folder, secret):
+        shutil.chown(path, starter or os.getuid())
+    making = [initdb, "-D", folder / "data", "-U", user, "-A", "scram-sha-256", f"--pwfile={secret}", "--no-sync"]
+    subprocess.run(
+        [*making, "--encoding=UTF8", "--locale=C"], check=True, capture_output=True, cwd=folder, user=starter
+    )
+    server = [str(Path(initdb).resolve().with_name("postgres")), "-D", str(folder / "data"), "-p", str(port)]
+    return [*server, "-h", "127.0.0.1", "-k", "", "-F"], starter

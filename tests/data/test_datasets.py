@@ -159,7 +159,7 @@ class TestRows:
         late = data.filter("day >= @first", first=datetime.fromisoformat("2026-01-02"))
         assert late.to_arrow()["n"].to_pylist() == [2, 3]
         assert pickle.loads(pickle.dumps(late)).filter("n in @chosen", chosen=[1, 3]).to_arrow()["n"].to_pylist() == [3]
-        with pytest.raises(DatasetError, match="does not take a value of type 'object'"):
+        with pytest.raises(DatasetError, match="takes no value of type 'object'"):
             data.filter("n == @what", what=object())
 
     def test_a_dataset_does_not_change(self, data):
@@ -232,12 +232,39 @@ class TestFiles:
             "here/region=south/2026-01-01.csv",
         ]
 
+    @pytest.mark.parametrize("whole_bytes", [1, 1 << 20])
+    def test_rows_are_written_to_one_file_with_the_types_of_all_of_them(self, write, monkeypatch, whole_bytes):
+        import pyarrow.parquet as pq
+
+        monkeypatch.setattr("pipelite.data.dataset.WHOLE_BYTES", whole_bytes)
+        for name, values in {"a": "1\n2", "b": "0.5\n2", "c": "7\n8"}.items():
+            write(f"parts/{name}.csv", f"count,note\n{values.replace(chr(10), f',{name}{chr(10)}')},\n")
+        write("parts/d.csv", "note,count\n1,7\n")
+        data = Dataset.from_delimited_files("parts/*.csv", types={"note": "str"})
+
+        path = data.to_parquet("rows/all.parquet")
+
+        assert pq.read_table(path).equals(data.to_arrow())
+        assert str(data.to_arrow().schema.field("count").type) == "double"
+        assert [each.name for each in path.parent.iterdir()] == ["all.parquet"]
+
+    @pytest.mark.parametrize("whole_bytes", [1, 1 << 20])
+    def test_a_column_that_is_text_in_one_file_is_written_as_text(self, write, monkeypatch, whole_bytes):
+        import pyarrow.parquet as pq
+
+        monkeypatch.setattr("pipelite.data.dataset.WHOLE_BYTES", whole_bytes)
+        write("parts/a.csv", "zip\n00501\n")
+        write("parts/b.csv", "zip\nK1A\n")
+
+        path = Dataset.from_delimited_files("parts/*.csv").to_parquet("all.parquet")
+        assert pq.read_table(path)["zip"].to_pylist() == ["00501", "K1A"]
+
     def test_files_have_no_rows_and_chosen_rows_no_files(self, bikes):
         with pytest.raises(DatasetError, match=r"is files without rows; use .as_path\(\)"):
             Dataset.from_files("bikes/**").to_pandas()
         with pytest.raises(DatasetError, match="is files without rows"):
             Dataset.from_files("bikes/**").take(1)
-        with pytest.raises(DatasetError, match="rows or columns were chosen"):
+        with pytest.raises(DatasetError, match="is rows that were chosen"):
             Dataset.from_delimited_files("bikes/**").take(1).as_path()
 
 

@@ -1,7 +1,9 @@
 """Datastores: what is kept of them, what goes in and out, and what is refused."""
 
+import contextlib
 import os
 import pickle
+import resource
 import traceback
 from pathlib import Path
 
@@ -12,10 +14,24 @@ from pipelite.data import retries
 from pipelite.data.retries import is_passing, retrying
 from pipelite.errors import DatastoreError, NotFoundError
 
+#: Bytes; the workspace's own files stay below it.
+LIMIT = 4 << 20
+
 
 @pytest.fixture
-def stores(workspace):
-    return Workspace().datastores
+def file_limit():
+    """While it lasts, no file gets larger than the limit: as on a disk that is full."""
+
+    @contextlib.contextmanager
+    def limited():
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited()
 
 
 @pytest.fixture(params=["file", "memory"])
@@ -158,7 +174,7 @@ class TestCredentials:
             raise PermissionError("no such key: s3cr3t/with+signs, s3cr3t%2Fwith%2Bsigns")
 
         with pytest.raises(DatastoreError, match=r"refuses to look.*key from env:LAKE_KEY") as caught:
-            lake._ask(fail, "look")
+            lake.ask(fail, "look")
         assert "s3cr3t" not in "".join(traceback.format_exception(caught.value))
 
 
@@ -222,33 +238,32 @@ class TestTransfers:
         with pytest.raises(DatastoreError, match=r"no file matches 'raw/\*.csv' on datastore 'lake'"):
             lake.download("raw/*.csv", tmp_path)
 
-    def test_nothing_half_written_remains_when_the_disk_fails_midway(self, lake, source, monkeypatch, tmp_path):
-        lake.upload(source / "a.csv")
+    def test_a_disk_that_takes_no_more_leaves_no_part_and_keeps_what_was_there(self, lake, tmp_path, file_limit):
+        (tmp_path / "a.bin").write_bytes(b"old")
+        (tmp_path / "back").mkdir()
+        (tmp_path / "back/a.bin").write_bytes(b"older")
+        (tmp_path / "new").mkdir()
+        (tmp_path / "new/a.bin").write_bytes(b"x" * 2 * LIMIT)
+        lake.upload(tmp_path / "new")
 
-        def get_a_part(self, path, target):
-            Path(target).write_bytes(b"x")
-            raise OSError(5, "I/O error")
+        with (
+            file_limit,
+            pytest.raises(DatastoreError, match=r"failed to (read|write) 'a.bin' \(OSError: .*File too large"),
+        ):
+            lake.download("a.bin", tmp_path / "back", overwrite=True)
+        assert [path.read_bytes() for path in (tmp_path / "back").iterdir()] == [b"older"]
 
-        monkeypatch.setattr(type(lake.location), "get", get_a_part)
-        with pytest.raises(DatastoreError, match=r"failed to read 'a.csv'"):
-            lake.download("a.csv", tmp_path / "back")
-
-        assert list((tmp_path / "back").iterdir()) == []
-
-    def test_a_disk_that_is_full_leaves_no_part_and_keeps_what_was_there(self, stores, source, tmp_path, monkeypatch):
+    def test_a_disk_that_takes_no_more_leaves_a_datastore_as_it_was(self, stores, tmp_path, file_limit):
         lake = stores.register("lake", tmp_path / "lake")
-        lake.upload(source / "a.csv")
+        (tmp_path / "a.bin").write_bytes(b"old")
+        lake.upload(tmp_path / "a.bin")
+        (tmp_path / "a.bin").write_bytes(b"x" * 2 * LIMIT)
 
-        def copy_a_part(place, target):
-            Path(target).write_bytes(b"x")
-            raise OSError(28, "No space left on device")
+        with file_limit, pytest.raises(DatastoreError, match=r"failed to write 'a.bin' \(OSError: .*File too large"):
+            lake.upload(tmp_path / "a.bin", overwrite=True)
+        assert [path.read_bytes() for path in (tmp_path / "lake").iterdir()] == [b"old"]
 
-        monkeypatch.setattr("shutil.copyfile", copy_a_part)
-        with pytest.raises(DatastoreError, match=r"failed to write 'a.csv' \(OSError: .*No space left"):
-            lake.upload(source / "a.csv", overwrite=True)
-        assert [path.name for path in (tmp_path / "lake").iterdir()] == ["a.csv"]
-        assert (tmp_path / "lake/a.csv").read_text() == "x\n1\n"
-
+    @pytest.mark.parametrize("lake", ["memory"], indirect=True)
     def test_a_copy_that_arrives_cut_off_is_refused(self, lake, source, monkeypatch, tmp_path):
         lake.upload(source / "a.csv")
         monkeypatch.setattr(type(lake.location), "get", lambda self, path, target: Path(target).write_bytes(b"x"))
@@ -257,6 +272,27 @@ class TestTransfers:
         with pytest.raises(DatastoreError, match="cut off or changed while it was read: 1 of 4 bytes"):
             lake.download("a.csv", tmp_path / "back")
         assert list((tmp_path / "back").iterdir()) == []
+
+    def test_a_large_file_is_copied_as_it_is(self, lake, tmp_path):
+        content = os.urandom(1 << 20) * 9 + b"and the rest"
+        (tmp_path / "large.bin").write_bytes(content)
+
+        lake.upload(tmp_path / "large.bin")
+        (copy,) = lake.download("large.bin", tmp_path / "back")
+        assert copy.read_bytes() == content
+
+    def test_a_folder_with_a_link_that_leads_out_is_refused(self, lake, source, tmp_path):
+        (source / "out").symlink_to(tmp_path)
+
+        with pytest.raises(DatastoreError, match="leads out of its root"):
+            lake.upload(source)
+        assert lake.list() == []
+
+    def test_a_file_whose_name_is_that_of_the_target_is_put_there(self, lake, tmp_path):
+        (tmp_path / "LICENSE").write_text("free")
+
+        assert lake.upload(tmp_path / "LICENSE", "docs/LICENSE") == ["docs/LICENSE"]
+        assert lake.upload(tmp_path / "LICENSE", "docs/terms") == ["docs/terms/LICENSE"]
 
 
 class TestPathsThatClimbOut:

@@ -1,6 +1,5 @@
 """Datastores and datasets on real servers: S3 (moto), Azure Blob (Azurite), SFTP (OpenSSH), HTTP (Python's own)."""
 
-import getpass
 import sys
 import threading
 import traceback
@@ -11,97 +10,12 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from data import servers
+from data.real_stores import make_sftp, register_s3
 from pipelite import Dataset, Workspace, pipeline, step
-from pipelite.data import retries
 from pipelite.errors import DatasetError, DatastoreError
 
 #: Said by aiohttp of how adlfs sends a file; Python shows it to nobody who does not ask.
 pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
-
-
-@pytest.fixture(scope="session")
-def s3_server(tmp_path_factory):
-    port = servers.free_port()
-    log = tmp_path_factory.mktemp("s3") / "log"
-    with servers.running(servers.s3_command(port), port, log):
-        yield f"http://127.0.0.1:{port}"
-
-
-@pytest.fixture(scope="session")
-def azure_server(tmp_path_factory):
-    port = servers.free_port()
-    folder = tmp_path_factory.mktemp("azure")
-    with servers.running(servers.azurite_command(port), port, folder / "log"):
-        yield f"http://127.0.0.1:{port}/{servers.AZURITE_ACCOUNT}"
-
-
-@pytest.fixture(scope="session")
-def sftp_server(tmp_path_factory):
-    port = servers.free_port()
-    folder = tmp_path_factory.mktemp("sftp")
-    command, key = servers.sftp_command(port, folder)
-    with servers.running(command, port, folder / "log"):
-        yield port, key
-
-
-@pytest.fixture
-def stores(workspace):
-    return Workspace().datastores
-
-
-def register_s3(stores, server, monkeypatch, name, secret="s3cr3t"):
-    monkeypatch.setenv("LAKE_KEY", "testing")
-    monkeypatch.setenv("LAKE_SECRET", secret)
-    return stores.register(
-        "lake",
-        f"s3://{name}/raw",
-        options={"endpoint_url": server, "client_kwargs": {"region_name": "eu-west-1"}},
-        credentials={"key": "env:LAKE_KEY", "secret": "env:LAKE_SECRET"},
-    )
-
-
-def make_s3(request, stores, monkeypatch, name, tmp_path):
-    lake = register_s3(stores, request.getfixturevalue("s3_server"), monkeypatch, name)
-    lake.location.files.mkdir(name)
-    return lake
-
-
-def make_azure(request, stores, monkeypatch, name, tmp_path):
-    server = request.getfixturevalue("azure_server")
-    monkeypatch.setenv(
-        "LAKE_CONNECTION",
-        f"DefaultEndpointsProtocol=http;AccountName={servers.AZURITE_ACCOUNT};AccountKey={servers.AZURITE_KEY};"
-        f"BlobEndpoint={server};",
-    )
-    lake = stores.register("lake", f"abfs://{name}/raw", credentials={"connection_string": "env:LAKE_CONNECTION"})
-    lake.location.files.mkdir(name)
-    return lake
-
-
-def make_sftp(request, stores, monkeypatch, name, tmp_path):
-    port, key = request.getfixturevalue("sftp_server")
-    folder = tmp_path / "served"
-    folder.mkdir()
-    options = {"port": port, "username": getpass.getuser(), "key_filename": str(key), "look_for_keys": False}
-    return stores.register("lake", f"sftp://127.0.0.1{folder}", options={**options, "allow_agent": False})
-
-
-MAKERS = {"s3": make_s3, "azure": make_azure, "sftp": make_sftp}
-
-
-@pytest.fixture(params=list(MAKERS))
-def lake(request, stores, monkeypatch, tmp_path):
-    """A datastore on each kind of server."""
-    name = f"bucket-{abs(hash(request.node.nodeid)) % 10**9}"
-    made = MAKERS[request.param](request, stores, monkeypatch, name, tmp_path)
-    yield made
-    made.location.reconnect()
-
-
-@pytest.fixture
-def impatient(monkeypatch):
-    """Retries come without a pause."""
-    monkeypatch.setattr(retries, "FIRST_DELAY_S", 0.0)
 
 
 @pytest.fixture
@@ -164,6 +78,66 @@ class TestStores:
             lake.download("nothing", tmp_path)
         with pytest.raises(DatasetError, match=r"no file matches 'lake/\*\*/\*.csv'"):
             lines_of(lake).to_pandas()
+
+
+class TestManyFiles:
+    @pytest.fixture
+    def many(self, tmp_path):
+        for number in range(40):
+            path = tmp_path / f"many/{number % 7}/{number % 3}/{number}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"file {number}")
+        return tmp_path / "many"
+
+    def test_they_go_there_and_back_several_at_once(self, lake, many, tmp_path):
+        assert len(lake.upload(many, "in/new/folders")) == 40
+
+        copies = lake.download("in/new/folders", tmp_path / "back")
+        assert [path.relative_to(tmp_path / "back") for path in copies] == sorted(
+            path.relative_to(many) for path in many.rglob("*.txt")
+        )
+        assert all(path.read_text() == f"file {path.stem}" for path in copies)
+
+    @pytest.mark.usefixtures("impatient")
+    def test_what_a_lost_network_interrupted_goes_on_where_it_was(self, lake_behind_proxy, many, tmp_path):
+        lake, proxy = lake_behind_proxy
+        passes = iter(range(15))
+
+        def lose(method, path):
+            if method in ("PUT", "GET") and next(passes, None) is None:
+                raise ConnectionError
+
+        def sent():
+            return [path for method, path in proxy.passed if method in ("PUT", "GET")]
+
+        for transfer in (lambda: lake.upload(many), lambda: lake.download("", tmp_path / "back")):
+            proxy.passed.clear()
+            passes = iter(range(15))
+            proxy.before = lose
+            with pytest.raises(DatastoreError, match="cannot be reached"):
+                transfer()
+            first = sent()
+            proxy.before = lambda method, path: None
+            proxy.passed.clear()
+            transfer()
+            assert len(first) == 15
+            assert len(first) + len(sent()) == 40
+        assert sorted(path.read_text() for path in (tmp_path / "back").rglob("*") if path.is_file()) == sorted(
+            path.read_text() for path in many.rglob("*.txt")
+        )
+
+    def test_what_has_the_same_content_is_not_sent_to_be_replaced(self, lake_behind_proxy, many, tmp_path):
+        lake, proxy = lake_behind_proxy
+        lake.upload(many)
+        lake.download("", tmp_path / "back")
+        proxy.passed.clear()
+
+        (many / "0/0/0.txt").write_text("changed")
+        lake.upload(many, overwrite=True)
+        assert proxy.sent() == ["raw/0/0/0.txt"]
+        lake.download("", tmp_path / "back", overwrite=True)
+        assert proxy.fetched() == ["raw/0/0/0.txt"]
+        assert (tmp_path / "back/0/0/0.txt").read_text() == "changed"
 
 
 class TestDatasets:
@@ -306,9 +280,11 @@ class TestRefusals:
                 real(self, entry, target)
 
             monkeypatch.setattr(type(lake), "_fetch", fetch)
-            with pytest.raises(DatastoreError, match=r"cannot be reached to read '1.bin'"):
+            with pytest.raises(DatastoreError, match=r"cannot be reached to read '\d.bin'"):
                 lake.download("*.bin", tmp_path / "back")
-        assert [path.name for path in (tmp_path / "back").iterdir()] == ["0.bin"]
+        left = {path.name: path.read_bytes() for path in (tmp_path / "back").iterdir()}
+        assert "1.bin" not in left
+        assert set(left.values()) <= {b"x" * 1000}
 
     def test_an_extra_that_is_not_installed_is_named(self, stores, monkeypatch):
         monkeypatch.setitem(sys.modules, "s3fs", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelite import Workspace, current_run, pipeline, step
+from pipelite import Dataset, Workspace, current_run, pipeline, step
 from pipelite.errors import StepFailed
 
 
@@ -103,6 +104,29 @@ def test_the_traceback_shows_only_the_users_frames(workspace):
         flow.run()
 
     assert "worker.py" not in Workspace().run().steps["fail"].error
+
+
+def test_of_an_error_of_the_library_the_traceback_shows_the_line_of_the_step_and_none_of_the_library(
+    workspace, tmp_path
+):
+    (tmp_path / "ragged.csv").write_text("a,b\n1,2\n1,2,3\n")
+
+    @step
+    def read(data):
+        return data.to_pandas()
+
+    @pipeline
+    def flow():
+        read(Dataset.from_delimited_files(tmp_path / "ragged.csv"))
+
+    with pytest.raises(StepFailed, match="has rows of different lengths"):
+        flow.run()
+
+    error = Workspace().run().steps["read"].error
+    assert "return data.to_pandas()" in error
+    assert "The above exception" not in error
+    files = re.findall(r'File "(.*)", line', error)
+    assert files == [__file__]
 
 
 def test_an_exception_that_cannot_be_pickled_arrives_as_text(workspace):

@@ -19,3 +19,10 @@ def wait_until_gone(pids: Path) -> None:
     while not all(is_gone(int(pid)) for pid in pids.read_text().split()):
         assert time.monotonic() < until
         time.sleep(0.02)
+
+
+def wait_until_there(path: Path) -> None:
+    until = time.monotonic() + 60
+    while not (path.exists() and path.read_text()):
+        assert time.monotonic() < until
+        time.sleep(0.02)

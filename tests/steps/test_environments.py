@@ -9,13 +9,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from processes import wait_until_gone
+from processes import wait_until_gone, wait_until_there
 from steps_in_environments import dies, raises, stays, version, where
 
 from pipelite import Workspace, pipeline, step
 from pipelite.errors import ComputeTargetError, DefinitionError, EnvironmentFailed, NotFoundError, StepFailed
-from pipelite.steps import Environment, Output, script, shell
-from pipelite.steps import environments as making
+from pipelite.steps import Environment, Output, installing, script, shell
+from pipelite.steps.requirements import find_missing
 
 
 def make_wheel(folder: Path, name: str, version: str, source: str) -> None:
@@ -141,6 +141,16 @@ def test_the_running_interpreter_serves_if_it_has_all_that_is_asked_for(workspac
     assert list(Workspace().environments) == []
 
 
+def test_what_is_installed_meanwhile_is_noticed(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    assert find_missing(["pipelite_tiny>=1.0", "attrs"]) == ["pipelite_tiny>=1.0"]
+    make_wheel(tmp_path / "wheels", "pipelite_tiny", "1.0", "")
+    with zipfile.ZipFile(next((tmp_path / "wheels").iterdir())) as wheel:
+        wheel.extractall(tmp_path)
+
+    assert find_missing(["pipelite_tiny>=1.0", "attrs"]) == []
+
+
 def test_the_setting_build_makes_an_environment_in_any_case_and_off_makes_none(workspace):
     built = in_mode("build", Environment())
 
@@ -166,9 +176,10 @@ def test_an_environment_that_cannot_be_made_is_an_error_with_the_missing_package
 
 
 def test_without_uv_pip_makes_the_environment(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(making, "_find_uv", lambda: None)
+    monkeypatch.setattr(installing, "find_uv", lambda: None)
 
     interpreter = Environment(requirements=tiny).prepare(tmp_path, "check")
+    interpreter.release()
 
     code = "import pipelite_tiny, pipelite; print(pipelite_tiny.VERSION)"
     done = subprocess.run(
@@ -180,7 +191,7 @@ def test_without_uv_pip_makes_the_environment(tiny, tmp_path, monkeypatch):
 def test_many_processes_make_an_environment_once(tiny, tmp_path):
     code = (
         "import sys; from pathlib import Path; from pipelite.steps import Environment;"
-        "Environment(requirements=sys.argv[1]).prepare(Path(sys.argv[2]), 'build')"
+        "Environment(requirements=sys.argv[1]).prepare(Path(sys.argv[2]), 'build').release()"
     )
     command = [sys.executable, "-c", code, str(tiny), str(tmp_path)]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
@@ -195,9 +206,10 @@ def test_what_was_left_half_made_is_made_anew(tiny, tmp_path):
     half = tmp_path / "environments" / environment.name / "venv"
     half.mkdir(parents=True)
 
-    python = environment.prepare(tmp_path, "build").python
+    interpreter = environment.prepare(tmp_path, "build")
+    interpreter.release()
 
-    assert subprocess.run([python, "-c", "import pipelite_tiny"], timeout=60).returncode == 0
+    assert subprocess.run([interpreter.python, "-c", "import pipelite_tiny"], timeout=60).returncode == 0
 
 
 def test_of_a_conda_file_the_pip_part_counts_and_the_rest_is_named(write, tmp_path):
@@ -223,7 +235,7 @@ def test_of_a_conda_file_the_pip_part_counts_and_the_rest_is_named(write, tmp_pa
 
 def test_the_command_line_lists_and_removes_environments(tiny, workspace):
     environment = Environment(requirements=tiny)
-    environment.prepare(workspace, "build")
+    environment.prepare(workspace, "build").release()
 
     def command(*words):
         return subprocess.run(
@@ -231,7 +243,12 @@ def test_the_command_line_lists_and_removes_environments(tiny, workspace):
         )
 
     Workspace()
-    assert environment.name in command("list").stdout
+    header, line = command("list").stdout.splitlines()
+    assert re.split(r"\s{2,}", header) == ["name", "python", "made at", "last used at", "size", "requirements"]
+    assert line.split()[0] == environment.name
+    (made,) = Workspace().environments
+    assert 1000 < made.size_bytes < 10_000_000
+    assert made.made_at[:10] <= made.last_used_at[:10]
     assert f'"name": "{environment.name}"' in command("list", "--json").stdout
     assert command("mode", "build").stdout == command("mode").stdout == "build\n"
     assert command("remove", environment.name).returncode == 0
@@ -239,6 +256,50 @@ def test_the_command_line_lists_and_removes_environments(tiny, workspace):
     assert "there is no environment 'x'" in command("remove", "x").stderr
     with pytest.raises(NotFoundError):
         Workspace().environments.remove(environment.name)
+
+
+def test_an_environment_in_which_a_step_runs_is_not_removed(tmp_path):
+    Workspace().environments.mode = "build"
+    environment = Environment()
+    there = stays.with_options(environment=environment, timeout=60)
+
+    @pipeline
+    def flow():
+        there(str(tmp_path / "pids"))
+
+    run = flow.submit()
+    wait_until_there(tmp_path / "pids")
+    with pytest.raises(EnvironmentFailed, match="in use by a step that is running"):
+        Workspace().environments.remove(environment.name)
+    run.cancel()
+    run.wait(timeout=60)
+
+    wait_until_gone(tmp_path / "pids")
+    Workspace().environments.remove(environment.name)
+    assert list(Workspace().environments) == []
+
+
+def test_the_environment_of_a_running_script_is_not_removed(tmp_path, write):
+    Workspace().environments.mode = "build"
+    write("src/stays.py", "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(600)")
+    environment = Environment()
+    there = script(
+        "stays.py", source_directory="src", arguments=[str(tmp_path / "pids")], environment=environment, timeout=60
+    )
+
+    @pipeline
+    def flow():
+        there()
+
+    run = flow.submit()
+    wait_until_there(tmp_path / "pids")
+    with pytest.raises(EnvironmentFailed, match="in use by a step that is running"):
+        Workspace().environments.remove(environment.name)
+    run.cancel()
+    run.wait(timeout=60)
+
+    wait_until_gone(tmp_path / "pids")
+    Workspace().environments.remove(environment.name)
 
 
 def test_a_requirements_file_that_is_not_there_is_an_error_that_names_the_step(tmp_path):
@@ -285,9 +346,17 @@ def test_a_function_with_an_environment_does_not_run_in_a_thread(tiny):
         flow.run()
 
 
-def test_another_python_is_an_error_that_says_which(tmp_path):
-    with pytest.raises(EnvironmentFailed, match=r"takes Python 3.5, and the pipeline runs in 3\.\d+"):
-        Environment(python="3.5").prepare(tmp_path, "check")
+def test_an_image_without_an_engine_that_works_is_an_error_that_says_what_to_do(monkeypatch):
+    monkeypatch.setenv("PIPELITE_CONTAINER_ENGINE", "false")
+
+    @pipeline
+    def flow():
+        where.with_options(environment=Environment(image="python:3.11-slim"))()
+
+    with pytest.raises(
+        EnvironmentFailed, match=r"step 'where': an image needs docker or podman, and here false does not work"
+    ):
+        flow.run()
 
 
 @pytest.mark.parametrize(("bad", "message"), [(dies, "SIGKILL"), (raises, "ValueError: not this number")])
@@ -330,6 +399,12 @@ def test_a_timeout_ends_a_function_in_an_environment(tmp_path):
         (lambda: Environment(packages="pandas"), "packages='pandas' is wrong; it takes a list"),
         (lambda: Environment(packages=[1]), "packages=\\[1\\] is wrong"),
         (lambda: Environment(python="3"), "python='3' is wrong"),
+        (lambda: Environment(image="--privileged"), "image='--privileged' is wrong"),
+        (
+            lambda: Environment(image="python:3", packages=["attrs"]),
+            "image='python:3' brings its own Python and packages",
+        ),
+        (lambda: Environment(network=True), "network=True is for an image"),
         (lambda: Environment(variables={"A": 1}), "variables={'A': 1} is wrong"),
         (
             lambda: where.with_options(environment="pandas"),

@@ -161,8 +161,26 @@ def test_a_query_in_an_sqlite_database(database, result):
 def test_an_sqlite_database_is_only_read(database):
     bad = sql("DELETE FROM sales", database="shop.db")
 
-    with pytest.raises(QueryError, match=r"the query failed in 'shop.db': attempt to write a readonly database"):
+    with pytest.raises(QueryError, match=r"the query on '.*/shop.db' failed: attempt to write a readonly database"):
         bad()
+
+
+def test_a_query_in_a_duckdb_database(tmp_path):
+    import duckdb
+
+    with duckdb.connect(tmp_path / "shop.duckdb") as connection:
+        connection.execute("CREATE TABLE sales AS SELECT * FROM (VALUES ('a', 1), ('b', 2)) v(item, n)")
+    sales = sql("SELECT item FROM sales WHERE n >= $least", database="shop.duckdb", parameters={"least": 2})
+
+    assert sales()["item"].tolist() == ["b"]
+
+
+def test_changes_that_are_only_in_the_log_of_a_database_are_refused(database):
+    log = Path(f"{database}-wal")
+    log.write_text("something")
+
+    with pytest.raises(QueryError, match="only in its write-ahead log; close what has it open"):
+        sql("SELECT * FROM sales", database="shop.db")()
 
 
 RIDES = {"rides": pd.DataFrame({"zone": ["a"], "count": [1]})}

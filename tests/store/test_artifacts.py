@@ -20,6 +20,7 @@ from pipelite.errors import ArtifactError, SerializationError, StorageError
 from pipelite.fingerprint.files import identify_path
 from pipelite.fingerprint.modules import qualified_name
 from pipelite.fingerprint.values import identify_value
+from pipelite.store import remove_tree
 from pipelite.store.artifacts import ArtifactStore
 from pipelite.store.containers import MAPPED_BYTES
 
@@ -370,3 +371,15 @@ def test_a_reference_travels_by_pickle_and_as_a_dict(store):
 
     assert pickle.loads(pickle.dumps(ref)) == ref
     assert type(ref)(**attrs.asdict(ref)) == ref
+
+
+def test_what_a_link_in_a_removed_tree_leads_to_stays_as_it_was(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere").chmod(0o755)
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "link").symlink_to(tmp_path / "elsewhere")
+
+    remove_tree(tmp_path / "tree")
+
+    assert not (tmp_path / "tree").exists()
+    assert (tmp_path / "elsewhere").stat().st_mode & 0o777 == 0o755
