@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
-from pipelite.cli.options import workspace_option
+from pipelite.cli.options import json_option, workspace_option
+from pipelite.cli.output import print_json
 
 
 @click.command()
@@ -44,6 +47,7 @@ from pipelite.cli.options import workspace_option
     help="Runs at once; by default as many as there are cores, and two at least.",
 )
 @workspace_option
+@json_option
 def serve(
     *,
     host: str,
@@ -52,6 +56,7 @@ def serve(
     hosts: tuple[str, ...],
     paths: tuple[str, ...],
     max_concurrent_runs: int | None,
+    as_json: bool,
 ) -> None:
     """Answer requests for published pipelines over HTTP, and execute their runs.
 
@@ -65,7 +70,7 @@ def serve(
 
     for module in ("flask", "waitress"):
         require(module, extra="serve")
-    from pipelite.serve.server import Server, announce
+    from pipelite.serve.server import Server
 
     server = Server(
         open_store(),
@@ -76,5 +81,9 @@ def serve(
         paths=paths,
         limits=None if max_concurrent_runs is None else Limits(total=max_concurrent_runs),
     )
-    announce(server)
+    if as_json:
+        print_json({"url": server.url, "listens_on": server.place, "token_file": str(server.token_file)})
+        sys.stdout.flush()
+    else:
+        click.echo(f"pipelite serves {server.place}\nthe token of the local user is in {server.token_file}", err=True)
     server.serve()

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -201,9 +200,3 @@ class Server:
             for channel in list(each.active_channels.values())
         ):
             time.sleep(0.02)
-
-
-def announce(server: Server) -> None:
-    """Say where it listens, and where the token of this machine's user is."""
-    sys.stderr.write(f"pipelite serves {server.place}\nthe token of the local user is in {server.token_file}\n")
-    sys.stderr.flush()

@@ -1,8 +1,11 @@
 """The routes, each asked over HTTP of the real server."""
 
 import io
+import json
 import re
 import signal
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -328,6 +331,22 @@ def test_a_server_on_a_unix_socket_answers_this_user_only(own_site):
         line.connect(str(path))
         line.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         assert line.makefile("rb").read().startswith(b"HTTP/1.1 200")
+
+
+def test_where_it_listens_is_told_as_json_to_who_asks(own_site):
+    with subprocess.Popen(
+        [sys.executable, "-m", "pipelite", "serve", "--port", "0", "--json"],
+        cwd=own_site.folder,
+        env=own_site.environment,
+        stdout=subprocess.PIPE,
+    ) as process:
+        try:
+            told = json.loads("".join(iter(lambda: process.stdout.readline().decode(), "}\n")) + "}")
+            own_site.url = told["url"]
+            assert told["token_file"] == str(own_site.workspace / "token")
+            assert own_site.get("/runs").status_code == 200
+        finally:
+            process.terminate()
 
 
 def test_an_address_that_is_taken_is_told_in_words(site):

@@ -27,7 +27,16 @@ FIRST = attrs.evolve(
         for statement in CURRENT.statements
         if not any(
             name in statement
-            for name in ("datastores", "datasets", "dataset_uses", "fetched", "published", "endpoints", "requests", "tokens")
+            for name in (
+                "datastores",
+                "datasets",
+                "dataset_uses",
+                "fetched",
+                "published",
+                "endpoints",
+                "requests",
+                "tokens",
+            )
         )
     ),
     migrations=(),
