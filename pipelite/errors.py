@@ -106,6 +106,12 @@ class PublishError(PipeliteError):
     exit_code = 2
 
 
+class ServeError(PipeliteError):
+    """The server cannot start as it was asked to."""
+
+    exit_code = 2
+
+
 class ComputeTargetError(PipeliteError):
     """A compute target is not known, cannot be reached, or cannot do what a step asks of it."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from pipelite.cli.options import json_option, workspace_option
@@ -81,9 +79,9 @@ def serve(
         paths=paths,
         limits=None if max_concurrent_runs is None else Limits(total=max_concurrent_runs),
     )
+    server.start()
     if as_json:
         print_json({"url": server.url, "listens_on": server.place, "token_file": str(server.token_file)})
-        sys.stdout.flush()
     else:
         click.echo(f"pipelite serves {server.place}\nthe token of the local user is in {server.token_file}", err=True)
-    server.serve()
+    server.wait()

@@ -39,12 +39,12 @@ def make_app(
         If Flask is not installed.
     """
     require("flask", extra="serve")
-    from pipelite.api.workspace import open_store
+    from pipelite.api import Workspace
     from pipelite.serve.app import App
     from pipelite.serve.service import Service
 
-    store = open_store(workspace) if workspace is None or not hasattr(workspace, "store") else workspace.store
-    return App(Service(store, hosts=hosts, paths=paths))
+    found = workspace if isinstance(workspace, Workspace) else Workspace(workspace)
+    return App(Service(found.store, hosts=hosts, paths=paths))
 
 
 __all__ = ["make_app"]

@@ -20,7 +20,8 @@ FORMATS = {"parquet": "application/vnd.apache.parquet", "csv": "text/csv; charse
 #: A conversion that takes longer is given up.
 MOST_S = 60.0
 
-#: One at a time: a large table takes its size in memory.
+#: So long a conversion waits for the one before it: at a time there is one, since a table takes its size in memory.
+_WAIT_S = 10.0
 _converting = threading.Lock()
 
 
@@ -30,23 +31,31 @@ def convert_frame(store: Store, ref: ArtifactRef, name: str, format: str) -> Pat
     Raises
     ------
     Refusal
-        If its bytes are not those that were stored, or it has no such form.
+        If its bytes are not those that were stored, it has no such form, or too many ask at once.
     """
     # Only what a run of this workspace has stored is loaded, and even that not by this process.
     if not store.artifacts.verify(ref):
         raise Refusal(410, "Gone", f"output {name!r} is damaged; a run with the same parameters computes it again")
+    if not _converting.acquire(timeout=_WAIT_S):
+        raise Refusal(503, "Busy", "other tables are being converted; try again soon", headers={"Retry-After": "5"})
+    try:
+        return _convert(store, ref, name, format)
+    finally:
+        _converting.release()
+
+
+def _convert(store: Store, ref: ArtifactRef, name: str, format: str) -> Path:
     descriptor, target = tempfile.mkstemp(dir=store.path / "tmp", prefix=f"{temporary_prefix(store.owner.name)}frame-")
     os.close(descriptor)
     try:
-        with _converting:
-            done = subprocess.run(
-                [sys.executable, "-P", "-m", __name__, str(store.artifacts.path(ref)), target, format],
-                cwd=store.path / "tmp",
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=MOST_S,
-                check=False,
-            )
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", __name__, str(store.artifacts.path(ref)), target, format],
+            cwd=store.path / "tmp",
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=MOST_S,
+            check=False,
+        )
         if done.returncode == 0:
             return Path(target)
         why = done.stderr.decode(errors="replace").strip().rpartition("\n")[2] or f"exit code {done.returncode}"

@@ -382,7 +382,7 @@ ROUTES: tuple[Route, ...] = (
             ),
             206: _bytes("The range of it.", downloads.BYTES),
         },
-        refusals=(409, 410, 416),
+        refusals=(409, 410, 416, 503),
     ),
     Route(
         method="GET",

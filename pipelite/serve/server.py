@@ -20,7 +20,7 @@ from waitress.task import ErrorTask
 
 from pipelite.api.interrupts import read_grace
 from pipelite.automate import Dispatcher, Limits
-from pipelite.errors import PipeliteError
+from pipelite.errors import ServeError
 from pipelite.serve.app import App
 from pipelite.serve.hosts import is_any, is_loopback
 from pipelite.serve.refusals import Refusal
@@ -32,6 +32,8 @@ from pipelite.store import Store
 _THREADS = MOST_WAITING + 8
 #: Seconds in which a request has to be here, from its first byte to its last, and after which an idle connection is closed.
 REQUEST_S = 10.0
+#: Seconds after which a client that takes nothing of its answer is given up.
+STALLED_S = 30.0
 #: Connections, and bytes of the headers of a request.
 _CONNECTIONS = 1000
 _HEADER_BYTES = 64 * 1024
@@ -70,11 +72,19 @@ class _Parser(HTTPRequestParser):
 
 
 class _Channel(HTTPChannel):
-    """A connection whose requests have to arrive in time, however slowly their bytes drip."""
+    """A connection whose requests have to arrive in time, however slowly their bytes drip, and whose answers be taken."""
 
     parser_class = _Parser
     error_task_class = _ErrorAnswer
     _began: float | None = None
+
+    def writable(self) -> Any:
+        if self.total_outbufs_len and time.time() - self.last_activity > STALLED_S:
+            # Whoever reads nothing holds a thread that has more to send.
+            self.will_close = True
+            self.handle_close()
+            return False
+        return super().writable()
 
     def received(self, data: bytes) -> Any:
         done = super().received(data)
@@ -106,7 +116,7 @@ class Server:
 
         Raises
         ------
-        PipeliteError
+        ServeError
             If others could reach it and nobody but this machine's user has a token, or it cannot listen there.
         """
         self._store = store
@@ -114,10 +124,9 @@ class Server:
         self.token_file = keep_local_token(store)
         self._grace_s = read_grace()
         if unix_socket is None and not is_loopback(host) and not has_token_for_others(store):
-            raise PipeliteError(
+            raise ServeError(
                 f"others could reach a server that listens on {host}, and nobody has a token but the user of this "
-                "workspace; make one first: pipelite token create --scope submit",
-                exit_code=2,
+                "workspace; make one first: pipelite token create --scope submit"
             )
         self._service = Service(store, hosts=hosts, paths=paths, bound_to=host)
         where = (
@@ -141,9 +150,7 @@ class Server:
             )
         except OSError as exc:
             place = unix_socket or f"{host}:{port}"
-            raise PipeliteError(
-                f"the server cannot listen on {place}: {exc.strerror}; choose another --port", exit_code=2
-            ) from None
+            raise ServeError(f"the server cannot listen on {place}: {exc.strerror}; choose another --port") from None
         for each in self._listeners():
             each.channel_class = _Channel
         #: How clients call it; None on a Unix socket.
@@ -165,16 +172,19 @@ class Server:
         name = "127.0.0.1" if is_any(host) else host.strip("[]")
         return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
 
-    def serve(self) -> None:
-        """Answer until SIGTERM or Ctrl-C, and end: no new run starts, running steps have the grace to finish.
-
-        What was interrupted is resumed by whoever serves the workspace next. A second signal ends it at once.
-        """
+    def start(self) -> None:
+        """Answer, and execute runs, from now on."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._hear)
         answering = threading.Thread(target=self._http.run, name="pipelite-http", daemon=True)
         answering.start()
         self._dispatcher.start()
+
+    def wait(self) -> None:
+        """Return after SIGTERM or Ctrl-C: no new run starts then, and running steps have the grace to finish.
+
+        What was interrupted is resumed by whoever serves the workspace next. A second signal ends it at once.
+        """
         self._ended.wait()
         self._service.end()
         self._dispatcher.stop(grace_s=self._grace_s)

@@ -232,6 +232,24 @@ def test_a_request_that_drips_in_is_cut_off_however_active_its_connection_is(wor
                 return True
 
         wait_until(is_cut_off, 20)
+    server._http.task_dispatcher.shutdown()
+    server._http.close()
+
+
+def test_who_takes_nothing_of_the_answers_is_given_up(workspace, monkeypatch):
+    from pipelite.serve import server as module
+
+    monkeypatch.setattr(module, "STALLED_S", 0.5)
+    server = module.Server(Workspace().store, host="127.0.0.1", port=0)
+    threading.Thread(target=server._http.run, daemon=True).start()
+    parts = urlsplit(server.url)
+    token = server.token_file.read_text().strip()
+    ask = f"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+    with socket.create_connection((parts.hostname, parts.port), timeout=10) as line, pytest.raises(ConnectionError):
+        while True:
+            line.sendall(ask * 100)
+    wait_until(lambda: not server._http.active_channels, 20)
+    server._http.task_dispatcher.shutdown()
     server._http.close()
 
 
