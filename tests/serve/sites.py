@@ -156,13 +156,15 @@ class Site:
     folder: Path
     process: subprocess.Popen[bytes] | None = None
     url: str = ""
+    #: Seconds that running steps have when the server is told to end.
+    grace_s: float = 5
 
     @property
     def environment(self) -> dict[str, str]:
         return {
             **os.environ,
             "PIPELITE_WORKSPACE": str(self.workspace),
-            "PIPELITE_GRACE": "5",
+            "PIPELITE_GRACE": str(self.grace_s),
             "PYTHONDONTWRITEBYTECODE": "1",
         }
 

@@ -321,6 +321,22 @@ def test_a_server_that_is_told_to_end_lets_steps_finish_and_the_next_goes_on(own
     assert own_site.ledger() == ["s0", "s1", "s2", "s3"]
 
 
+def test_a_second_signal_ends_it_at_once_and_what_ran_can_go_on(own_site):
+    own_site.grace_s = 1000
+    own_site.start()
+    body = {"ParameterAssignments": {"tag": "s", "count": 2, "seconds": 600}}
+    run = own_site.post("/pipelines/Lasting", json=body).json()["Id"]
+    wait_until(lambda: own_site.ledger())
+    own_site.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: requests.get(f"{own_site.url}/healthz", timeout=10).status_code == 503)
+    refused = own_site.post("/pipelines/Train")
+    assert (refused.status_code, refused.json()["Error"]["Code"]) == (503, "Ending")
+
+    own_site.stop()
+
+    assert json.loads(own_site.command("runs", "show", run, "--json").stdout)["status"] == "interrupted"
+
+
 def test_a_server_on_a_unix_socket_answers_this_user_only(own_site):
     import socket
 
