@@ -277,7 +277,7 @@ def test_health_and_metrics_say_how_the_server_is(site):
 
 def test_a_path_lies_on_a_datastore_or_below_a_folder_that_was_allowed(site):
     data = site.workspace / "data" / "raw"
-    data.mkdir(parents=True)
+    data.mkdir(parents=True, exist_ok=True)
     (data / "on a store.txt").write_text("store")
     (site.folder / "allowed" / "root.txt").write_text("root")
 
