@@ -100,6 +100,18 @@ class ResumeError(PipeliteError):
     run_id: str | None = None
 
 
+class PublishError(PipeliteError):
+    """A pipeline cannot be published so, or what is published cannot be called so."""
+
+    exit_code = 2
+
+
+class ServeError(PipeliteError):
+    """The server cannot start as it was asked to."""
+
+    exit_code = 2
+
+
 class ComputeTargetError(PipeliteError):
     """A compute target is not known, cannot be reached, or cannot do what a step asks of it."""
 

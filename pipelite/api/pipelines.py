@@ -19,6 +19,7 @@ from pipelite.fingerprint import main_name, module_name
 from pipelite.records import RESULT
 
 if TYPE_CHECKING:
+    from pipelite.api.publishing import PublishedPipeline
     from pipelite.api.runs import Run
     from pipelite.define import ParameterSpec
 
@@ -116,6 +117,30 @@ class Pipeline(Generic[P, R]):
         import concurrent.futures.process  # noqa: F401
 
         return self._start(parameters, shows_progress=False)
+
+    def publish(
+        self, name: str | None = None, *, version: str = "1.0", description: str | None = None, default: bool = False
+    ) -> PublishedPipeline:
+        """Publish it as it is now, as a version that never changes.
+
+        Parameters
+        ----------
+        name : by default the pipeline's; the first version of a name makes the endpoint of that name
+        version : a text such as "1.0"
+        description : by default the pipeline's
+        default : have the endpoint lead to it from now on
+
+        Raises
+        ------
+        PublishError
+            If no import finds it, if it needs a value that no request can carry, if its source cannot be imported on its
+            own, or if the version is there already with other content.
+        """
+        from pipelite.api.publishing import publish_pipeline
+
+        return publish_pipeline(
+            open_store(), self, name=name, version=version, description=description, default=default
+        )
 
     def trace(self, **parameters: Any) -> Graph:
         """The graph of one call, without running anything."""

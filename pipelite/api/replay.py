@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import importlib
 import os
 import pickle
 import signal
@@ -19,17 +18,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelite.errors import ArtifactError, NotFoundError, PipeliteError
+from pipelite.api.sources import import_pipeline, use_sources, write_sources
+from pipelite.errors import PipeliteError
 from pipelite.records import RunRecord
 from pipelite.store import (
     Store,
     check_resumable,
     get_run,
     get_run_sources,
-    get_source,
     remove_tree,
     temporary_prefix,
-    use_kept,
 )
 
 if TYPE_CHECKING:
@@ -115,15 +113,6 @@ def _answers_signals(child: subprocess.Popen[bytes]) -> Iterator[None]:
             signal.signal(number, answers[number][0])
 
 
-def _write_sources(store: Store, record: RunRecord, folder: Path) -> None:
-    for place, digest in get_run_sources(store, record.id).items():
-        target = folder / place
-        if folder not in target.resolve().parents:
-            raise ArtifactError(f"run {record.id} names a source file outside of its folder: {place!r}")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(get_source(store, digest))
-
-
 def main(how: str, run_id: str, folder: str) -> int:
     """In the child: import the kept source and run."""
     try:
@@ -156,9 +145,8 @@ def _start(how: str, run_id: str) -> Run:
     # Named after this process, so that it stays while this process lives, whatever becomes of the parent.
     source = Path(tempfile.mkdtemp(dir=store.path / "tmp", prefix=f"{temporary_prefix(store.owner.name)}source-"))
     atexit.register(remove_tree, source)
-    _write_sources(store, record, source)
-    use_kept(source)
-    sys.path.insert(0, str(source))
+    write_sources(store, get_run_sources(store, record.id), source, whose=f"run {record.id}")
+    use_sources(source)
     pipeline = _find_pipeline(record, source)
     parameters = Run(store, run_id).parameters
     if how == "resume":
@@ -168,25 +156,10 @@ def _start(how: str, run_id: str) -> Run:
 
 def _find_pipeline(record: RunRecord, source: Path) -> Pipeline[Any, Any]:
     """The pipeline of a run, with the options that it was run with."""
-    from pipelite.api.pipelines import Pipeline
-
     assert record.target is not None
-    module, _, qualname = record.target.partition(":")
-    found = _import(module, source)
-    for part in qualname.split("."):
-        found = getattr(found, part)
-    if not isinstance(found, Pipeline):
-        raise NotFoundError(f"{record.target} is not a pipeline in the source that run {record.id} kept")
+    found = import_pipeline(record.target, source, whose=f"run {record.id}")
     options = {name: record.options[name] for name in ("keep_going", "compute") if name in record.options}
     return found.with_options(experiment=record.experiment, **options)
-
-
-def _import(module: str, source: Path) -> object:
-    if all(part.isidentifier() for part in module.split(".")):
-        return importlib.import_module(module)
-    from pipelite.execute import import_module
-
-    return import_module(module, str(source / f"{module}.py"))
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from pipelite.store import (
 )
 
 if TYPE_CHECKING:
+    from pipelite.api.publishing import PublishedPipeline
     from pipelite.api.starting import Execution
 
 #: Seconds between two looks at a run of another process.
@@ -203,6 +204,20 @@ class Run:
         from pipelite.api.replay import rerun
 
         return rerun(self._store, self.record)
+
+    def publish(
+        self, name: str, *, version: str = "1.0", description: str | None = None, default: bool = False
+    ) -> PublishedPipeline:
+        """Publish what this run kept: its source, never today's files, with its parameters as defaults.
+
+        Raises
+        ------
+        PublishError
+            If no import finds its pipeline, or the version is there already with other content.
+        """
+        from pipelite.api.publishing import publish_run
+
+        return publish_run(self._store, self, name=name, version=version, description=description, default=default)
 
     def resume(self) -> Run:
         """Go on with this run after it failed, was canceled or lost its process; blocks, and gives the run.

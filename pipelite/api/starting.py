@@ -8,28 +8,18 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelite.api.compute import known_targets
 from pipelite.api.git import find_git_commit
 from pipelite.api.runs import Run, advise
+from pipelite.api.sources import keep_sources
 from pipelite.define import describe_place
 from pipelite.errors import PipeliteError, StepFailed
-from pipelite.execute import Coordinator, Progress, Targets, collect_sources, load_exception
-from pipelite.fingerprint import digest
+from pipelite.execute import Coordinator, Progress, Targets, load_exception
 from pipelite.fingerprint.tracked import TrackedData
 from pipelite.records import RunRecord, Status
-from pipelite.store import (
-    KEPT_SNAPSHOTS,
-    RunWriter,
-    create_run,
-    describe_kept,
-    dumps_value,
-    find_known,
-    keep_snapshot,
-    take_over,
-)
+from pipelite.store import RunWriter, create_run, dumps_value, take_over, take_queued
 
 if TYPE_CHECKING:
     from pipelite.api.pipelines import Pipeline
@@ -116,16 +106,7 @@ def start_run(
     targets = _find_targets(pipeline, coordinator)
     shown, pickled = _encode_parameters(values)
     codes = list(coordinator.codes())
-    places, files = collect_sources(codes, store.file_cache)
-    contents: dict[str, Path | bytes] = {**files}
-    snapshots = coordinator.planner.snapshots()
-    if snapshots:
-        for folder, snapshot in snapshots.items():
-            keep_snapshot(folder, snapshot, store.artifacts)
-        kept = describe_kept(snapshots)
-        places[KEPT_SNAPSHOTS] = digest("snapshots", kept)
-        contents[places[KEPT_SNAPSHOTS]] = kept
-    unknown = set(contents) - find_known(store, "sources", list(contents))
+    places, contents = keep_sources(store, codes, coordinator.planner.snapshots())
     record = create_run(
         store,
         pipeline=pipeline.name,
@@ -146,15 +127,10 @@ def start_run(
         rerun_of=rerun_of,
         working_directory=os.getcwd(),
         git_commit=find_git_commit(os.getcwd()),
-        packages=_packages_of(codes),
+        packages=packages_of(codes),
         sources=places,
     )
-    sources = {name: _read(contents[name]) for name in unknown}
-    return _launch(pipeline, coordinator, record, targets, shows_progress=shows_progress, sources=sources)
-
-
-def _read(content: Path | bytes) -> bytes:
-    return content if isinstance(content, bytes) else content.read_bytes()
+    return _launch(pipeline, coordinator, record, targets, shows_progress=shows_progress, sources=contents)
 
 
 def resume_run(pipeline: Pipeline[Any, Any], parameters: Mapping[str, Any], record: RunRecord) -> Run:
@@ -174,6 +150,25 @@ def resume_run(pipeline: Pipeline[Any, Any], parameters: Mapping[str, Any], reco
     coordinator.resume(record)
     outputs = {name: describe_place(value) for name, value in coordinator.graph.outputs.items()}
     return _launch(pipeline, coordinator, record, targets, shows_progress=True, outputs=outputs)
+
+
+def start_queued(pipeline: Pipeline[Any, Any], parameters: Mapping[str, Any], record: RunRecord) -> Run:
+    """Take a run from the queue, and run it in a thread of its own.
+
+    Raises
+    ------
+    ResumeError
+        If it waits no more: it was canceled, or another process was faster.
+    """
+    values, coordinator = pipeline._prepare(parameters)
+    store = coordinator.store
+    targets = _find_targets(pipeline, coordinator)
+    shown, pickled = _encode_parameters(values)
+    # From here on it is ours: whatever goes wrong before this leaves it as it was.
+    record = take_queued(store, record.id, store.owner.name, parameters=shown, parameters_pickle=pickled)
+    outputs = {name: describe_place(value) for name, value in coordinator.graph.outputs.items()}
+    n_steps = coordinator.progress.total
+    return _launch(pipeline, coordinator, record, targets, shows_progress=False, outputs=outputs, n_steps=n_steps)
 
 
 def _find_targets(pipeline: Pipeline[Any, Any], coordinator: Coordinator) -> Targets:
@@ -296,7 +291,7 @@ def _short_repr(value: Any) -> str:
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
-def _packages_of(codes: list[Any]) -> dict[str, str]:
+def packages_of(codes: list[Any]) -> dict[str, str]:
     """Versions of the packages that the steps reach, and of this one."""
     from pipelite import __version__
 

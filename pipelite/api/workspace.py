@@ -17,6 +17,7 @@ from pipelite.store import Store, clear_dead_owners, find_dead_runs, get_run, ho
 if TYPE_CHECKING:
     from pipelite.api.compute import ComputeTargets
     from pipelite.api.environments import Environments
+    from pipelite.api.publishing import Endpoints, PublishedPipelines
     from pipelite.api.runs import Run
     from pipelite.data import Datasets, Datastores
 
@@ -141,6 +142,20 @@ class Workspace:
         from pipelite.data import Datastores
 
         return Datastores(self._store)
+
+    @property
+    def published(self) -> PublishedPipelines:
+        """The published pipelines: by name the version that its endpoint leads to, by id any version."""
+        from pipelite.api.publishing import PublishedPipelines
+
+        return PublishedPipelines(self._store)
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """The names that lead to one version each of a published pipeline."""
+        from pipelite.api.publishing import Endpoints
+
+        return Endpoints(self._store)
 
     @property
     def experiments(self) -> list[str]:

@@ -12,11 +12,15 @@ import pipelite
 from pipelite.cli.datasets import datasets
 from pipelite.cli.datastores import datastores
 from pipelite.cli.doctor import doctor
+from pipelite.cli.endpoints import endpoints
 from pipelite.cli.environments import environments
 from pipelite.cli.graph import graph
 from pipelite.cli.main import PipeliteGroup
+from pipelite.cli.publish import publish
 from pipelite.cli.run import run
 from pipelite.cli.runs import runs
+from pipelite.cli.serve import serve
+from pipelite.cli.token import token
 
 
 # The modules of the commands import nothing but click when they are loaded, and the rooms below where a command runs:
@@ -30,9 +34,13 @@ def main() -> None:
 main.add_command(run)
 main.add_command(graph)
 main.add_command(runs)
+main.add_command(publish)
+main.add_command(endpoints)
 main.add_command(environments)
 main.add_command(datasets)
 main.add_command(datastores)
 main.add_command(doctor)
+main.add_command(serve)
+main.add_command(token)
 
 __all__ = ["main"]

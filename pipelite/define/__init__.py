@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pipelite.define.conversions import Mismatch, register_type
 from pipelite.define.decorator import step
+from pipelite.define.described import NO_JSON, as_json, describe_parameter, read_parameter, to_json_schema
 from pipelite.define.expanders import (
     Elements,
     Ended,
@@ -31,6 +32,7 @@ from pipelite.define.step import Step
 from pipelite.define.tracing import is_tracing, prefix, trace, untraced
 
 __all__ = [
+    "NO_JSON",
     "Elements",
     "Ended",
     "EnvironmentSpec",
@@ -52,7 +54,9 @@ __all__ = [
     "Step",
     "StepOptions",
     "Stop",
+    "as_json",
     "bind_parameters",
+    "describe_parameter",
     "describe_place",
     "described",
     "first_of",
@@ -61,10 +65,12 @@ __all__ = [
     "parameters_of",
     "prefix",
     "read_elements",
+    "read_parameter",
     "rebuild",
     "register_type",
     "replace_handles",
     "step",
+    "to_json_schema",
     "trace",
     "untraced",
 ]

@@ -11,7 +11,7 @@ from pipelite.store.circles import find_circles
 from pipelite.store.claims import NONE_REFUSED, Refusals, Wish, find_claims, get_version
 from pipelite.store.dead_runs import LeftRun, Recovered, close_dead_runs, find_dead_runs, recover_ended_run
 from pipelite.store.locks import FileLock, is_locked
-from pipelite.store.logs import LOG_CAP_BYTES, read_log, read_log_from
+from pipelite.store.logs import LOG_CAP_BYTES, find_log_part, read_log, read_log_from
 from pipelite.store.owners import OwnerLock, clear_dead_owners, clear_dead_workers, is_alive, temporary_prefix
 from pipelite.store.parts import PARTS, Part, iter_parts, join_parts
 from pipelite.store.paths import remove_tree
@@ -65,10 +65,10 @@ from pipelite.store.snapshots import (
     take_snapshot,
     use_kept,
 )
-from pipelite.store.takeover import EarlierStepRun, check_resumable, get_earlier_step_runs, take_over
+from pipelite.store.takeover import EarlierStepRun, check_resumable, get_earlier_step_runs, take_over, take_queued
 from pipelite.store.workspace import AREAS, CACHE, LOCAL_DATA, Store, find_workspace, hold_store
 from pipelite.store.workspace import VARIABLE as WORKSPACE_VARIABLE
-from pipelite.store.writer import RunWriter, create_run
+from pipelite.store.writer import RunWriter, add_sources, create_run, insert_run
 
 __all__ = [
     "AREAS",
@@ -98,6 +98,7 @@ __all__ = [
     "SourceFolder",
     "Store",
     "Wish",
+    "add_sources",
     "check_resumable",
     "clear_dead_owners",
     "clear_dead_workers",
@@ -113,6 +114,7 @@ __all__ = [
     "find_claims",
     "find_dead_runs",
     "find_known",
+    "find_log_part",
     "find_workspace",
     "get_code",
     "get_earlier_step_runs",
@@ -134,6 +136,7 @@ __all__ = [
     "get_stored_outputs",
     "get_version",
     "hold_store",
+    "insert_run",
     "is_alive",
     "is_cancel_requested",
     "is_locked",
@@ -156,6 +159,7 @@ __all__ = [
     "size_text",
     "step_run_id",
     "take_over",
+    "take_queued",
     "take_snapshot",
     "temporary_prefix",
     "to_json",

@@ -289,6 +289,83 @@ _DATA = (
     "CREATE INDEX dataset_uses_by_run ON dataset_uses(run_id, position)",
 )
 
+# Versions of pipelines that can be called; nothing but the status of one ever changes.
+_PUBLISHED = """
+CREATE TABLE published (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    version TEXT NOT NULL,
+    description TEXT,
+    status TEXT NOT NULL,
+    pipeline TEXT NOT NULL,
+    target TEXT NOT NULL,
+    experiment TEXT NOT NULL,
+    parameters TEXT NOT NULL,
+    defaults_pickle BLOB,
+    options TEXT NOT NULL,
+    outputs TEXT NOT NULL,
+    sources TEXT NOT NULL,
+    packages TEXT NOT NULL,
+    python TEXT NOT NULL,
+    git_commit TEXT,
+    content TEXT NOT NULL,
+    run_id TEXT REFERENCES runs(id) ON DELETE SET NULL,
+    created_at TEXT NOT NULL,
+    UNIQUE (name, version)
+)
+"""
+
+_ENDPOINTS = """
+CREATE TABLE endpoints (
+    name TEXT PRIMARY KEY,
+    default_id TEXT NOT NULL REFERENCES published(id),
+    description TEXT,
+    updated_at TEXT NOT NULL
+) WITHOUT ROWID
+"""
+
+# The queue, and what was in it: a row for each run of a published pipeline. `state` is waiting, taken or done; the run's
+# own status says how it is.
+_REQUESTS = """
+CREATE TABLE requests (
+    run_id TEXT PRIMARY KEY REFERENCES runs(id) ON DELETE CASCADE,
+    number INTEGER NOT NULL UNIQUE,
+    published_id TEXT NOT NULL REFERENCES published(id),
+    state TEXT NOT NULL,
+    priority INTEGER NOT NULL,
+    assignments TEXT NOT NULL,
+    schedule TEXT,
+    requested_by TEXT,
+    idempotency_key TEXT UNIQUE,
+    taken_by TEXT,
+    deaths INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID
+"""
+
+# Who may call the server. The token itself is nowhere: `hash` is SHA-256 of it, which for 256 random bits is enough.
+_TOKENS = """
+CREATE TABLE tokens (
+    id TEXT PRIMARY KEY,
+    hash TEXT NOT NULL,
+    name TEXT NOT NULL,
+    scope TEXT NOT NULL,
+    pipelines TEXT,
+    created_at TEXT NOT NULL,
+    expires_at TEXT,
+    last_used_at TEXT,
+    revoked_at TEXT
+) WITHOUT ROWID
+"""
+
+_PUBLISHING = (
+    _PUBLISHED,
+    _ENDPOINTS,
+    _REQUESTS,
+    _TOKENS,
+    "CREATE INDEX requests_waiting ON requests(published_id, priority DESC, number) WHERE state = 'waiting'",
+    "CREATE INDEX requests_taken ON requests(taken_by) WHERE state = 'taken'",
+)
+
 _RUN_SUMMARY = f"""
 CREATE VIEW run_summary AS
 SELECT
@@ -343,6 +420,7 @@ _STATEMENTS = (
     _SETTINGS,
     _GROWTH,
     *_DATA,
+    *_PUBLISHING,
     "CREATE INDEX growth_by_run ON growth(run_id)",
     "CREATE INDEX runs_by_pipeline ON runs(pipeline, number)",
     f"CREATE INDEX runs_open ON runs(owner) WHERE {OPEN_RUNS}",
@@ -382,8 +460,16 @@ def _add_data(database: sqlite_utils.Database) -> None:
         database.execute(statement)
 
 
+def _add_publishing(database: sqlite_utils.Database) -> None:
+    for statement in _PUBLISHING:
+        database.execute(statement)
+
+
 CURRENT = Schema(
-    version=2,
+    version=3,
     statements=_STATEMENTS,
-    migrations=(Migration(version=2, name="datastores and datasets", apply=_add_data),),
+    migrations=(
+        Migration(version=2, name="datastores and datasets", apply=_add_data),
+        Migration(version=3, name="published pipelines, endpoints, their queue, tokens", apply=_add_publishing),
+    ),
 )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import attrs
 
 from pipelite.errors import NotFoundError, ResumeError
 from pipelite.records import RunRecord, Status
-from pipelite.store.rows import run_from_row
+from pipelite.store.rows import now_text, run_from_row, to_json
 from pipelite.store.schema import STEP_RUNS_PER_RUN
 from pipelite.store.workspace import Store
 
@@ -92,6 +92,29 @@ def take_over(store: Store, run_id: str, owner: str) -> RunRecord:
             (first, first + STEP_RUNS_PER_RUN - 1, run_id),
         )
     return attrs.evolve(record, status=Status.RUNNING, owner=owner, error=None)
+
+
+def take_queued(
+    store: Store, run_id: str, owner: str, *, parameters: Mapping[str, Any], parameters_pickle: bytes | None
+) -> RunRecord:
+    """Make `owner` the owner of a run that waits in the queue, and give it its parameters as they came out.
+
+    Of several who try at the same time exactly one gets it.
+
+    Raises
+    ------
+    ResumeError
+        If it is not waiting, or not any more.
+    """
+    with store.database.write() as connection:
+        row = connection.execute(
+            "UPDATE runs SET status = 'running', owner = ?, started_at = ?, parameters = ?, parameters_pickle = ? "
+            "WHERE id = ? AND status = 'queued' AND owner IS NULL RETURNING *",
+            (owner, now_text(), to_json(dict(parameters)), parameters_pickle, run_id),
+        ).fetchone()
+    if row is None:
+        raise ResumeError(f"run {run_id} does not wait in the queue any more", run_id=run_id)
+    return run_from_row(row)
 
 
 def get_earlier_step_runs(store: Store, number: int) -> dict[int, EarlierStepRun]:

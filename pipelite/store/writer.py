@@ -47,8 +47,14 @@ _ADD_USE = (
 )
 
 
-def create_run(
-    store: Store,
+def create_run(store: Store, **fields: Any) -> RunRecord:
+    """Store a new run, and return it with the id and number it was given; takes what `insert_run` takes."""
+    with store.database.write() as connection:
+        return insert_run(connection, **fields)
+
+
+def insert_run(
+    connection: sqlite3.Connection,
     *,
     pipeline: str,
     experiment: str | None = None,
@@ -67,7 +73,7 @@ def create_run(
     packages: Mapping[str, str] | None = None,
     sources: Mapping[str, str] | None = None,
 ) -> RunRecord:
-    """Store a new run, and return it with the id and number it was given.
+    """Store a new run inside a write transaction, and return it with the id and number it was given.
 
     Parameters
     ----------
@@ -102,11 +108,10 @@ def create_run(
         "packages": to_json(dict(packages or {})),
         "sources": to_json(dict(sources or {})),
     }
-    with store.database.write() as connection:
-        row["number"] = connection.execute(_NEXT_NUMBER).fetchone()[0]
-        marks = ", ".join(f":{column}" for column in row)
-        connection.execute(f"INSERT INTO runs ({', '.join(row)}) VALUES ({marks})", row)
-        return run_from_row(connection.execute("SELECT * FROM runs WHERE id = ?", (row["id"],)).fetchone())
+    row["number"] = connection.execute(_NEXT_NUMBER).fetchone()[0]
+    marks = ", ".join(f":{column}" for column in row)
+    connection.execute(f"INSERT INTO runs ({', '.join(row)}) VALUES ({marks})", row)
+    return run_from_row(connection.execute("SELECT * FROM runs WHERE id = ?", (row["id"],)).fetchone())
 
 
 def _new_id(now: datetime) -> str:
@@ -294,6 +299,11 @@ def _add_code(connection: sqlite3.Connection, codes: Iterable[CodeFingerprint], 
             for code in codes
         ],
     )
+    add_sources(connection, sources)
+
+
+def add_sources(connection: sqlite3.Connection, sources: Mapping[str, bytes]) -> None:
+    """Keep own source files by their digest, inside a write transaction; what is stored already is left as it is."""
     connection.executemany(
         "INSERT INTO sources (digest, content) VALUES (?, ?) ON CONFLICT (digest) DO NOTHING",
         [(digest, zlib.compress(content)) for digest, content in sources.items()],

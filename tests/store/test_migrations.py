@@ -25,7 +25,19 @@ FIRST = attrs.evolve(
     statements=tuple(
         statement
         for statement in CURRENT.statements
-        if not any(name in statement for name in ("datastores", "datasets", "dataset_uses", "fetched"))
+        if not any(
+            name in statement
+            for name in (
+                "datastores",
+                "datasets",
+                "dataset_uses",
+                "fetched",
+                "published",
+                "endpoints",
+                "requests",
+                "tokens",
+            )
+        )
     ),
     migrations=(),
 )
