@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from pipelite.automate.dispatching import Dispatcher
-from pipelite.automate.queue import Limits, count_waiting, get_assignments, refuse, requeue, submit
+from pipelite.automate.queue import (
+    Limits,
+    count_waiting,
+    find_requested_version,
+    get_assignments,
+    refuse,
+    requeue,
+    submit,
+)
 from pipelite.automate.serving import announce, find_server_url, is_served, withdraw
 from pipelite.automate.versions import (
     STATUSES,
@@ -32,6 +40,7 @@ __all__ = [
     "announce",
     "check_names",
     "count_waiting",
+    "find_requested_version",
     "find_server_url",
     "find_version",
     "get_assignments",

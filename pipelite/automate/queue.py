@@ -75,8 +75,6 @@ def submit(
     ParameterError
         If a parameter is unknown, missing or of the wrong type.
     """
-    if version.status != "active":
-        raise PublishError(f"{version.label} is {version.status}, and cannot be called")
     bind_parameters(version.parameters, _without_code_defaults(version, assignments), pipeline=version.name)
     shown = {spec.name: spec.default for spec in version.parameters if not spec.required} | dict(assignments)
     with store.database.write() as connection:
@@ -84,6 +82,8 @@ def submit(
             found = _find_request(connection, idempotency_key)
             if found is not None:
                 return _same_or_refused(found, version, assignments, idempotency_key), False
+        if version.status != "active":
+            raise PublishError(f"{version.label} is {version.status}, and cannot be called")
         sources = connection.execute("SELECT sources FROM published WHERE id = ?", (version.id,)).fetchone()[0]
         record = insert_run(
             connection,
@@ -148,6 +148,12 @@ def _same_or_refused(
     if row["published_id"] != version.id or json.loads(row["assignments"]) != dict(assignments):
         raise PublishError(f"the idempotency key {key!r} was used for another request, that of run {row['id']}")
     return run_from_row(row)
+
+
+def find_requested_version(store: Store, idempotency_key: str) -> str | None:
+    """The id of the version that was called with a key; None if none was."""
+    rows = store.database.read("SELECT published_id FROM requests WHERE idempotency_key = ?", (idempotency_key,))
+    return str(rows[0][0]) if rows else None
 
 
 def get_assignments(store: Store, run_id: str) -> dict[str, Any]:

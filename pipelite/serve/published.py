@@ -41,7 +41,8 @@ def submit(call: Call) -> Response:
     priority = body.get("Priority", 0)
     if type(priority) is not int or abs(priority) > MOST_PRIORITY:
         raise invalid(f"Priority is a whole number of at most {MOST_PRIORITY}", parameter="Priority")
-    version = find_version(call, call.parts["name"], call.query.get("version"))
+    key = _key(call)
+    version = _find_called(call, key)
     if any(_takes_paths(each["type"]) for each in version.described):
         values = bind_parameters(version.parameters, assignments, pipeline=version.name)
         assignments = place_paths(service, version.parameters, assignments, values)
@@ -53,10 +54,21 @@ def submit(call: Call) -> Response:
         tags=tags,
         priority=priority,
         requested_by=None if call.token is None else f"token {call.token.id}",
-        idempotency_key=_key(call),
+        idempotency_key=key,
     )
     service.wake()
     return answer_queued(call, record.id, version, status=record.status)
+
+
+def _find_called(call: Call, key: str | None) -> PublishedVersion:
+    """The version that is called; for a call that is repeated the same, wherever the endpoint leads by now."""
+    name = call.parts["name"]
+    version = find_version(call, name, call.query.get("version"))
+    if key is None or "version" in call.query or name != version.name:
+        return version
+    earlier = automate.find_requested_version(call.service.store, key)
+    found = version if earlier is None else automate.find_version(call.service.store, earlier)
+    return found if found.name == version.name else version
 
 
 def answer_queued(call: Call, run_id: str, version: PublishedVersion, *, status: Status) -> Response:

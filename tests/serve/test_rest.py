@@ -69,6 +69,20 @@ def test_equal_idempotency_keys_are_one_run_and_others_are_refused(site):
     assert (other.status_code, other.json()["Error"]["Code"]) == (409, "Conflict")
 
 
+def test_a_call_that_is_repeated_is_the_same_run_wherever_the_endpoint_leads_by_now(site):
+    key = {"Idempotency-Key": "repeated"}
+    first = site.post("/pipelines/Train", headers=key).json()["Id"]
+    site.ask("PUT", "/endpoints/Train", json={"DefaultVersion": "1.1"})
+    try:
+        again = site.post("/pipelines/Train", headers=key).json()["Id"]
+        explicit = site.post("/pipelines/Train?version=1.1", headers=key)
+    finally:
+        site.ask("PUT", "/endpoints/Train", json={"DefaultVersion": "1.0"})
+
+    assert again == first
+    assert explicit.status_code == 409
+
+
 @pytest.mark.parametrize(
     ("assignments", "parameter"),
     [({"m": 1}, "m"), ({"n": "many"}, "n"), ({"n": 1.5}, "n"), ({"n": None}, "n"), ({"scale": True}, "scale")],
