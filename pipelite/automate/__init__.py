@@ -16,7 +16,7 @@ from pipelite.automate.hooks import (
     redeliver,
     remove_hook,
 )
-from pipelite.automate.queue import Limits, count_waiting, get_assignments, refuse, submit
+from pipelite.automate.queue import Limits, count_waiting, get_assignments, refuse, requeue, submit
 from pipelite.automate.sending import Backoff, HookSender, send_test
 from pipelite.automate.serving import announce, find_server_url, is_served, withdraw
 from pipelite.automate.versions import (
@@ -68,6 +68,7 @@ __all__ = [
     "redeliver",
     "refuse",
     "remove_hook",
+    "requeue",
     "send_test",
     "set_default",
     "set_status",

@@ -63,9 +63,10 @@ class Dispatcher:
             self._thread.join()
         runners = self._living()
         for runner in runners:
-            if runner.is_idle:
-                runner.let_go()
-            else:
+            is_busy = not runner.is_idle
+            # One that is busy ends after its run, however that ends.
+            runner.let_go()
+            if is_busy:
                 runner.terminate()
         # The runners keep to the grace themselves; this is for one that cannot.
         if not _wait_for(runners, grace_s + 5.0):

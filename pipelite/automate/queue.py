@@ -16,7 +16,7 @@ import attrs
 
 from pipelite.automate.versions import PublishedVersion
 from pipelite.define import bind_parameters
-from pipelite.errors import PublishError
+from pipelite.errors import ParameterError, PublishError, ResumeError
 from pipelite.records import FINAL, RunRecord, Status
 from pipelite.store import Store, insert_run, is_alive, now_text, to_json
 
@@ -60,6 +60,7 @@ def submit(
     schedule: str | None = None,
     requested_by: str | None = None,
     idempotency_key: str | None = None,
+    rerun_of: str | None = None,
 ) -> tuple[RunRecord, bool]:
     """Put a run into the queue; gives its record, and whether it is new: of equal idempotency keys there is one.
 
@@ -95,6 +96,7 @@ def submit(
             parameters=shown,
             options={"published": {"id": version.id, "name": version.name, "version": version.version}},
             tags=tags,
+            rerun_of=rerun_of,
             # It runs in a copy of the snapshot, wherever that is.
             working_directory="",
             git_commit=version.git_commit,
@@ -122,8 +124,9 @@ def _without_code_defaults(version: PublishedVersion, assignments: Mapping[str, 
     """What is to be checked: all that is given, and nothing for defaults that only the code has."""
     for each in version.described:
         if each.get("default_in_code") and each["type"]["kind"] == "other" and each["name"] in assignments:
-            raise PublishError(
-                f"parameter {each['name']!r} of {version.label} takes values that only Python has, and keeps its default here"
+            raise ParameterError(
+                f"parameter {each['name']!r} of {version.label} takes values that only Python has, and keeps its default here",
+                parameter=each["name"],
             )
     return dict(assignments)
 
@@ -254,6 +257,28 @@ def give_back(store: Store, run_id: str) -> None:
     """Put a run back that was taken and not executed to its end through no fault of its own: the box shuts down."""
     with store.database.write() as connection:
         connection.execute(_SET_STATE.format("waiting"), (run_id,))
+
+
+def requeue(store: Store, run_id: str) -> None:
+    """Put a run that ended early back into the queue; it goes on where it was, or begins if it never did.
+
+    Raises
+    ------
+    ResumeError
+        If it did not end early, or goes on already.
+    """
+    with store.database.write() as connection:
+        changed = connection.execute(
+            "UPDATE runs SET status = iif(started_at IS NULL, 'queued', 'interrupted'), owner = NULL, "
+            "error = NULL, ended_at = NULL, cancel_requested = 0 "
+            "WHERE id = ? AND status IN ('failed', 'canceled', 'interrupted')",
+            (run_id,),
+        ).rowcount
+        if not changed:
+            raise ResumeError(f"run {run_id} did not end early, or goes on already", run_id=run_id)
+        connection.execute(
+            "UPDATE requests SET state = 'waiting', taken_by = NULL, deaths = 0 WHERE run_id = ?", (run_id,)
+        )
 
 
 def finish(store: Store, run_id: str) -> None:

@@ -20,6 +20,8 @@ from pipelite.cli.main import PipeliteGroup
 from pipelite.cli.publish import publish
 from pipelite.cli.run import run
 from pipelite.cli.runs import runs
+from pipelite.cli.serve import serve
+from pipelite.cli.token import token
 
 
 # The modules of the commands import nothing but click when they are loaded, and the rooms below where a command runs:
@@ -40,5 +42,7 @@ main.add_command(environments)
 main.add_command(datasets)
 main.add_command(datastores)
 main.add_command(doctor)
+main.add_command(serve)
+main.add_command(token)
 
 __all__ = ["main"]

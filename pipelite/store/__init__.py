@@ -11,7 +11,7 @@ from pipelite.store.circles import find_circles
 from pipelite.store.claims import NONE_REFUSED, Refusals, Wish, find_claims, get_version
 from pipelite.store.dead_runs import LeftRun, Recovered, close_dead_runs, find_dead_runs, recover_ended_run
 from pipelite.store.locks import FileLock, is_locked
-from pipelite.store.logs import LOG_CAP_BYTES, read_log, read_log_from
+from pipelite.store.logs import LOG_CAP_BYTES, find_log_part, read_log, read_log_from
 from pipelite.store.owners import OwnerLock, clear_dead_owners, clear_dead_workers, is_alive, temporary_prefix
 from pipelite.store.parts import PARTS, Part, iter_parts, join_parts
 from pipelite.store.paths import remove_tree
@@ -112,6 +112,7 @@ __all__ = [
     "find_claims",
     "find_dead_runs",
     "find_known",
+    "find_log_part",
     "find_workspace",
     "get_code",
     "get_earlier_step_runs",

@@ -15,7 +15,7 @@ LOG_CAP_BYTES = 50 * 1024 * 1024
 
 def read_log(store: Store, step_run: StepRunRecord, *, cap_bytes: int = LOG_CAP_BYTES) -> bytes:
     """Return what a step run printed; of a reused one what its origin printed; of a running one what is there."""
-    found = _part_of(store, step_run)
+    found = find_log_part(store, step_run)
     if found is None:
         return b""
     path, start, end = found
@@ -33,7 +33,7 @@ def read_log(store: Store, step_run: StepRunRecord, *, cap_bytes: int = LOG_CAP_
 
 def read_log_from(store: Store, step_run: StepRunRecord, offset: int, *, limit: int = 1024 * 1024) -> bytes:
     """Return the next bytes of what a step run printed, from an offset within its part: to follow one that runs."""
-    found = _part_of(store, step_run)
+    found = find_log_part(store, step_run)
     if found is None:
         return b""
     path, start, end = found
@@ -42,8 +42,8 @@ def read_log_from(store: Store, step_run: StepRunRecord, offset: int, *, limit: 
         return file.read(max(0, min(limit, end - start - offset)))
 
 
-def _part_of(store: Store, step_run: StepRunRecord) -> tuple[Path, int, int] | None:
-    """File, start and end of the part that belongs to a step run; None if it has none."""
+def find_log_part(store: Store, step_run: StepRunRecord) -> tuple[Path, int, int] | None:
+    """Return file, start and end of the part of it that a step run printed; None if it printed nothing yet."""
     origin = get_origin(store, step_run)
     if origin.log_file is None:
         return None

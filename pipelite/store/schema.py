@@ -342,10 +342,26 @@ CREATE TABLE requests (
 ) WITHOUT ROWID
 """
 
+# Who may call the server. The token itself is nowhere: `hash` is SHA-256 of it, which for 256 random bits is enough.
+_TOKENS = """
+CREATE TABLE tokens (
+    id TEXT PRIMARY KEY,
+    hash TEXT NOT NULL,
+    name TEXT NOT NULL,
+    scope TEXT NOT NULL,
+    pipelines TEXT,
+    created_at TEXT NOT NULL,
+    expires_at TEXT,
+    last_used_at TEXT,
+    revoked_at TEXT
+) WITHOUT ROWID
+"""
+
 _PUBLISHING = (
     _PUBLISHED,
     _ENDPOINTS,
     _REQUESTS,
+    _TOKENS,
     "CREATE INDEX requests_waiting ON requests(published_id, priority DESC, number) WHERE state = 'waiting'",
     "CREATE INDEX requests_taken ON requests(taken_by) WHERE state = 'taken'",
 )
@@ -538,6 +554,6 @@ CURRENT = Schema(
     statements=_STATEMENTS,
     migrations=(
         Migration(version=2, name="datastores and datasets", apply=_add_data),
-        Migration(version=3, name="published pipelines, endpoints and their queue, hooks", apply=_add_publishing),
+        Migration(version=3, name="published pipelines, their queue, tokens, hooks", apply=_add_publishing),
     ),
 )

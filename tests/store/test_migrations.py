@@ -35,6 +35,7 @@ FIRST = attrs.evolve(
                 "published",
                 "endpoints",
                 "requests",
+                "tokens",
                 "hooks",
                 "deliveries",
             )

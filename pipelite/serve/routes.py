@@ -1,0 +1,412 @@
+"""The one table of what is answered: the application and the OpenAPI document are made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+from flask import Response
+
+from pipelite.records import Status
+from pipelite.serve import downloads, published, runs, states
+from pipelite.serve.calls import Call
+from pipelite.serve.frames import FORMATS
+from pipelite.serve.published import MOST_LETTERS, MOST_PRIORITY, MOST_TAGS
+
+#: Seconds that a request may wait for the end of a run.
+MOST_WAIT_S = 300
+#: Runs on a page.
+MOST_RUNS = 500
+
+
+@attrs.frozen(kw_only=True)
+class Query:
+    """Something that may stand behind the question mark, once."""
+
+    name: str
+    #: A JSON Schema of one plain value: type, and minimum, maximum, enum, maxLength.
+    schema: Mapping[str, Any]
+    description: str
+
+
+@attrs.frozen(kw_only=True)
+class Result:
+    """An answer that means success."""
+
+    description: str
+    #: By content type.
+    content: Mapping[str, Mapping[str, Any]]
+
+
+@attrs.frozen(kw_only=True)
+class Route:
+    """One thing that can be asked for."""
+
+    method: str
+    #: With parts in braces; a part ends at a slash, but for names of steps and outputs, which may have some.
+    path: str
+    #: What the token has to be for; None where none is needed.
+    scope: str | None
+    summary: str
+    answer: Callable[[Call], Response]
+    results: Mapping[int, Result]
+    query: tuple[Query, ...] = ()
+    #: A JSON Schema, where a body is taken.
+    body: Mapping[str, Any] | None = None
+    #: Whether the header Idempotency-Key counts.
+    is_idempotent: bool = False
+    #: Statuses of 400 or more, besides those that every route has.
+    refusals: tuple[int, ...] = ()
+
+
+def _json(description: str, schema: Mapping[str, Any]) -> Result:
+    return Result(description=description, content={"application/json": schema})
+
+
+def _bytes(description: str, *kinds: str) -> Result:
+    return Result(description=description, content={kind: {"type": "string", "format": "binary"} for kind in kinds})
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _nullable(schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _list(name: str) -> dict[str, Any]:
+    return {"type": "array", "items": _ref(name)}
+
+
+def _object(required: Mapping[str, Any], optional: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    return {"type": "object", "properties": {**required, **(optional or {})}, "required": list(required)}
+
+
+_STRING = {"type": "string"}
+_NAME = {"type": "string", "maxLength": MOST_LETTERS}
+_TIME = {"type": "string", "format": "date-time"}
+_TIMES = {
+    "CreatedAt": _TIME,
+    "StartedAt": _nullable(_TIME),
+    "EndedAt": _nullable(_TIME),
+    "DurationSeconds": _nullable({"type": "number"}),
+}
+_STATUS = {"enum": [each.value for each in Status]}
+#: Those of runs.
+_RUN_STATUSES = [each.value for each in Status if each not in (Status.PENDING, Status.REUSED, Status.SKIPPED)]
+_TEXTS = {"type": "object", "additionalProperties": _STRING}
+
+#: What several answers have in common.
+SCHEMAS: dict[str, dict[str, Any]] = {
+    "Error": _object({"Error": _object({"Code": _STRING, "Message": _STRING, "Parameter": _nullable(_STRING)})}),
+    "Queued": _object({"Id": _STRING, "Status": _STATUS}, {"PipelineId": _STRING, "Name": _STRING, "Version": _STRING}),
+    "Published": _object({"Id": _STRING, "Name": _STRING, "Version": _STRING}),
+    "RunSummary": _object(
+        {
+            "Id": _STRING,
+            "Status": _STATUS,
+            "Pipeline": _STRING,
+            "Published": _nullable(_ref("Published")),
+            "ExperimentName": _STRING,
+            "Tags": _TEXTS,
+            "Error": _nullable(_STRING),
+            **_TIMES,
+        }
+    ),
+    "Step": _object(
+        {
+            "Status": _STATUS,
+            "Reused": {"type": "boolean"},
+            "Attempts": {"type": "integer"},
+            "Error": _nullable(_STRING),
+            "StartedAt": _nullable(_TIME),
+            "EndedAt": _nullable(_TIME),
+            "DurationSeconds": _nullable({"type": "number"}),
+            "Logs": _STRING,
+        }
+    ),
+    "Output": _object(
+        {"Url": _STRING},
+        {"Kind": _STRING, "SizeBytes": {"type": "integer"}, "Digest": _STRING, "Value": {}},
+    ),
+    "Run": {
+        "allOf": [
+            _ref("RunSummary"),
+            _object(
+                {
+                    "Description": _nullable(_STRING),
+                    "Parameters": {"type": "object"},
+                    "Metrics": {"type": "object"},
+                    "Outputs": {"type": "object", "additionalProperties": _ref("Output")},
+                    "Steps": {"type": "object", "additionalProperties": _ref("Step")},
+                    "RerunOf": _nullable(_STRING),
+                }
+            ),
+        ]
+    },
+    "PipelineSummary": _object(
+        {
+            "Id": _STRING,
+            "Name": _STRING,
+            "Version": _STRING,
+            "Status": {"enum": ["active", "disabled", "archived"]},
+            "Description": _nullable(_STRING),
+            "ExperimentName": _STRING,
+            "CreatedAt": _TIME,
+        }
+    ),
+    "Pipeline": {
+        "allOf": [
+            _ref("PipelineSummary"),
+            _object(
+                {
+                    "Parameters": {"type": "object"},
+                    "Required": {"type": "array", "items": _STRING},
+                    "Outputs": {"type": "array", "items": _STRING},
+                    "Packages": _TEXTS,
+                    "Python": _STRING,
+                }
+            ),
+        ]
+    },
+    "Endpoint": _object(
+        {
+            "Name": _STRING,
+            "Description": _nullable(_STRING),
+            "DefaultVersion": _STRING,
+            "DefaultId": _STRING,
+            "UpdatedAt": _TIME,
+            "Url": _STRING,
+        }
+    ),
+}
+
+
+def call_schema(assignments: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of a call, given what its parameters look like."""
+    text = {"type": "string", "minLength": 1, "maxLength": MOST_LETTERS}
+    tags = {"type": "object", "maxProperties": MOST_TAGS, "additionalProperties": _NAME}
+    return {
+        "type": "object",
+        "properties": {
+            "ExperimentName": text,
+            "ParameterAssignments": assignments,
+            "Tags": tags,
+            "Priority": {"type": "integer", "minimum": -MOST_PRIORITY, "maximum": MOST_PRIORITY, "default": 0},
+        },
+        "additionalProperties": False,
+    }
+
+
+_WAIT = Query(
+    name="wait",
+    schema={"type": "number", "minimum": 0, "maximum": MOST_WAIT_S},
+    description="Seconds to wait for the end of the run; the answer comes earlier when many wait.",
+)
+_VERSION = Query(
+    name="version", schema={"type": "string", "minLength": 1}, description="Which version; by default the endpoint's."
+)
+
+ROUTES: tuple[Route, ...] = (
+    Route(
+        method="POST",
+        path="/pipelines/{name}",
+        scope="submit",
+        summary="Put a run of a published pipeline into the queue; by the name of its endpoint, or the id of a version.",
+        answer=published.submit,
+        query=(_VERSION, _WAIT),
+        body=call_schema({"type": "object"}),
+        is_idempotent=True,
+        results={202: _json("The run is in the queue.", _ref("Queued")), 200: _json("It has ended.", _ref("Run"))},
+        refusals=(409, 413, 415, 503),
+    ),
+    Route(
+        method="GET",
+        path="/pipelines",
+        scope="read",
+        summary="Published versions, the oldest first.",
+        answer=published.list_pipelines,
+        query=(Query(name="name", schema=_STRING, description="Only versions of this name."),),
+        results={200: _json("Versions.", _object({"Pipelines": _list("PipelineSummary")}))},
+    ),
+    Route(
+        method="GET",
+        path="/pipelines/{name}",
+        scope="read",
+        summary="One version, with the parameters that it takes.",
+        answer=published.show_pipeline,
+        query=(_VERSION,),
+        results={200: _json("The version.", _ref("Pipeline"))},
+    ),
+    Route(
+        method="GET",
+        path="/endpoints",
+        scope="read",
+        summary="Endpoints: stable names that lead to one version each.",
+        answer=published.list_endpoints,
+        results={200: _json("Endpoints.", _object({"Endpoints": _list("Endpoint")}))},
+    ),
+    Route(
+        method="GET",
+        path="/endpoints/{name}",
+        scope="read",
+        summary="One endpoint, with the versions of its name.",
+        answer=published.show_endpoint,
+        results={
+            200: _json(
+                "The endpoint.",
+                {"allOf": [_ref("Endpoint"), _object({"Versions": _list("PipelineSummary")})]},
+            )
+        },
+    ),
+    Route(
+        method="PUT",
+        path="/endpoints/{name}",
+        scope="admin",
+        summary="Have an endpoint lead to another version, from one moment to the next.",
+        answer=published.set_default,
+        body={
+            "type": "object",
+            "properties": {"DefaultVersion": {"type": "string", "minLength": 1, "maxLength": MOST_LETTERS}},
+            "required": ["DefaultVersion"],
+            "additionalProperties": False,
+        },
+        results={200: _json("The endpoint.", _ref("Endpoint"))},
+        refusals=(409, 413, 415),
+    ),
+    Route(
+        method="GET",
+        path="/runs",
+        scope="read",
+        summary="Runs that match all that is given, the newest first.",
+        answer=runs.list_runs,
+        query=(
+            Query(name="status", schema={"type": "string", "enum": _RUN_STATUSES}, description="Only of this status."),
+            Query(
+                name="pipeline", schema=_STRING, description="Only of this pipeline, by its own or its published name."
+            ),
+            Query(name="experiment", schema=_STRING, description="Only of this experiment."),
+            Query(
+                name="limit",
+                schema={"type": "integer", "minimum": 1, "maximum": MOST_RUNS, "default": 50},
+                description="Runs on a page.",
+            ),
+            Query(
+                name="cursor",
+                schema={"type": "string", "pattern": "^[1-9][0-9]{0,17}$"},
+                description="NextCursor of the page before.",
+            ),
+        ),
+        results={
+            200: _json("A page.", _object({"Runs": _list("RunSummary"), "NextCursor": _nullable(_STRING)})),
+        },
+    ),
+    Route(
+        method="GET",
+        path="/runs/{id}",
+        scope="read",
+        summary="Everything about a run.",
+        answer=runs.show_run,
+        query=(_WAIT,),
+        results={200: _json("The run.", _ref("Run"))},
+    ),
+    Route(
+        method="POST",
+        path="/runs/{id}/cancel",
+        scope="submit",
+        summary="Have a run ended; one that has ended stays as it is.",
+        answer=runs.cancel_run,
+        results={202: _json("What it is now.", _ref("Queued"))},
+    ),
+    Route(
+        method="POST",
+        path="/runs/{id}/rerun",
+        scope="submit",
+        summary="Put a new run of the same version with the same parameters into the queue.",
+        answer=runs.rerun,
+        results={202: _json("The new run.", _ref("Queued"))},
+        refusals=(409, 503),
+    ),
+    Route(
+        method="POST",
+        path="/runs/{id}/resume",
+        scope="submit",
+        summary="Put a run that ended early back into the queue; it goes on where it was.",
+        answer=runs.resume,
+        results={202: _json("The run.", _ref("Queued"))},
+        refusals=(409, 503),
+    ),
+    Route(
+        method="GET",
+        path="/runs/{id}/steps/{name}/logs",
+        scope="read",
+        summary="What a step printed; the header Next-Offset says where to go on later.",
+        answer=downloads.send_log,
+        query=(
+            Query(
+                name="tail",
+                schema={"type": "integer", "minimum": 0, "maximum": 100_000},
+                description="Only so many lines from the end.",
+            ),
+            Query(
+                name="offset",
+                schema={"type": "integer", "minimum": 0, "maximum": 2**60},
+                description="Only what comes after so many bytes.",
+            ),
+        ),
+        results={200: _bytes("Text.", "text/plain"), 206: _bytes("The range of it.", "text/plain")},
+        refusals=(416,),
+    ),
+    Route(
+        method="GET",
+        path="/runs/{id}/outputs/{name}",
+        scope="read",
+        summary="An output: JSON, .npy, a table as Parquet or CSV, a file as it is, a folder as zip.",
+        answer=downloads.send_output,
+        query=(
+            Query(
+                name="format",
+                schema={"type": "string", "enum": [*FORMATS, "pickle"], "default": "parquet"},
+                description="Of a table; pickles need the scope admin.",
+            ),
+        ),
+        results={
+            200: Result(
+                description="The output.",
+                content={
+                    "application/json": {},
+                    **_bytes("", downloads.BYTES, "application/zip", *FORMATS.values()).content,
+                },
+            ),
+            206: _bytes("The range of it.", downloads.BYTES),
+        },
+        refusals=(409, 410, 416),
+    ),
+    Route(
+        method="GET",
+        path="/openapi.json",
+        scope="read",
+        summary="This document.",
+        answer=states.show_document,
+        results={200: _json("OpenAPI 3.1.", {"type": "object"})},
+    ),
+    Route(
+        method="GET",
+        path="/metrics",
+        scope="read",
+        summary="Runs, queue, runners and requests, as Prometheus reads them; not for tokens limited to some pipelines.",
+        answer=states.show_metrics,
+        results={200: Result(description="Metrics.", content={"text/plain": _STRING})},
+    ),
+    Route(
+        method="GET",
+        path="/healthz",
+        scope=None,
+        summary="Whether the server works.",
+        answer=states.show_health,
+        results={200: _json("It does.", _object({"Status": _STRING}))},
+        refusals=(503,),
+    ),
+)

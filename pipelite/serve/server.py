@@ -1,0 +1,209 @@
+"""The process behind `pipelite serve`: answers requests, executes the queue, and ends in good order."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any, cast
+
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
+from waitress.server import create_server
+from waitress.task import ErrorTask
+
+from pipelite.api.interrupts import read_grace
+from pipelite.automate import Dispatcher, Limits
+from pipelite.errors import PipeliteError
+from pipelite.serve.app import App
+from pipelite.serve.hosts import is_any, is_loopback
+from pipelite.serve.refusals import Refusal
+from pipelite.serve.service import MOST_BYTES, MOST_WAITING, Service
+from pipelite.serve.tokens import has_token_for_others, keep_local_token
+from pipelite.store import Store
+
+#: Threads that answer; those that wait for the ends of runs take some of them at most.
+_THREADS = MOST_WAITING + 8
+#: Seconds in which a request has to be here, from its first byte to its last, and after which an idle connection is closed.
+REQUEST_S = 10.0
+#: Connections, and bytes of the headers of a request.
+_CONNECTIONS = 1000
+_HEADER_BYTES = 64 * 1024
+#: Seconds that answers which are on their way get when the process ends.
+_FLUSH_S = 2.0
+
+
+class _ErrorAnswer(ErrorTask):
+    """Says in JSON what is wrong with a request that never got to the application."""
+
+    def execute(self) -> None:
+        # What is asked for in a form that nobody has to know is the client's mistake, too.
+        code = cast(Any, self.request).error.code
+        status = HTTPStatus(400 if code == 501 else code)
+        refusal = Refusal(status, status.phrase.replace(" ", ""), f"the request is refused: {status.phrase.lower()}")
+        body = json.dumps(refusal.body()).encode() + b"\n"
+        self.status = f"{status.value} {status.phrase}"
+        self.response_headers = [("Content-Type", "application/json")]
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+
+
+class _Parser(HTTPRequestParser):
+    """Reads the headers of a request."""
+
+    def parse_header(self, header_plus: bytes) -> None:
+        try:
+            super().parse_header(header_plus)
+        except ValueError:
+            # An address with half of an IPv6 address in it, such as `http://[`.
+            raise ParsingError("Bad URI") from None
+        if self.chunked and "CONTENT_LENGTH" in self.headers:
+            # A proxy in front may have believed the one of them that is not believed here.
+            raise ParsingError("Content-Length and chunked")
+
+
+class _Channel(HTTPChannel):
+    """A connection whose requests have to arrive in time, however slowly their bytes drip."""
+
+    parser_class = _Parser
+    error_task_class = _ErrorAnswer
+    _began: float | None = None
+
+    def received(self, data: bytes) -> Any:
+        done = super().received(data)
+        if self.request is None:
+            self._began = None
+        elif self._began is None:
+            self._began = time.time()
+        else:
+            # The server closes what has been idle for too long: counted from the first byte.
+            self.last_activity = self._began
+        return done
+
+
+class Server:
+    """A workspace, served on one address."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        host: str,
+        port: int,
+        unix_socket: str | None = None,
+        hosts: Sequence[str] = (),
+        paths: Sequence[str] = (),
+        limits: Limits | None = None,
+    ) -> None:
+        """Begin to listen; nothing is answered yet.
+
+        Raises
+        ------
+        PipeliteError
+            If others could reach it and nobody but this machine's user has a token, or it cannot listen there.
+        """
+        self._store = store
+        #: Where the token of the user of this machine is.
+        self.token_file = keep_local_token(store)
+        self._grace_s = read_grace()
+        if unix_socket is None and not is_loopback(host) and not has_token_for_others(store):
+            raise PipeliteError(
+                f"others could reach a server that listens on {host}, and nobody has a token but the user of this "
+                "workspace; make one first: pipelite token create --scope submit",
+                exit_code=2,
+            )
+        self._service = Service(store, hosts=hosts, paths=paths, bound_to=host)
+        where = (
+            {"unix_socket": unix_socket, "unix_socket_perms": "600"} if unix_socket else {"host": host, "port": port}
+        )
+        # Under much load it says for each request how many wait.
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+        try:
+            self._http = create_server(
+                App(self._service),
+                **where,
+                threads=_THREADS,
+                ident="pipelite",
+                max_request_body_size=MOST_BYTES,
+                max_request_header_size=_HEADER_BYTES,
+                connection_limit=_CONNECTIONS,
+                channel_timeout=int(REQUEST_S),
+                cleanup_interval=1,
+                asyncore_use_poll=True,
+                clear_untrusted_proxy_headers=True,
+            )
+        except OSError as exc:
+            place = unix_socket or f"{host}:{port}"
+            raise PipeliteError(
+                f"the server cannot listen on {place}: {exc.strerror}; choose another --port", exit_code=2
+            ) from None
+        for each in self._listeners():
+            each.channel_class = _Channel
+        #: How clients call it; None on a Unix socket.
+        self.url = None if unix_socket else self._find_url(host)
+        #: For people.
+        self.place = unix_socket or self.url or ""
+        self._dispatcher = Dispatcher(store, limits, url=self.url)
+        self._service.dispatcher = self._dispatcher
+        self._ended = threading.Event()
+        self._signals = 0
+
+    def _listeners(self) -> list[Any]:
+        """One, or one for each address that a name stands for."""
+        found = getattr(self._http, "map", None)
+        return [each for each in found.values() if hasattr(each, "channel_class")] if found else [self._http]
+
+    def _find_url(self, host: str) -> str:
+        port = self._listeners()[0].effective_port
+        name = "127.0.0.1" if is_any(host) else host.strip("[]")
+        return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+    def serve(self) -> None:
+        """Answer until SIGTERM or Ctrl-C, and end: no new run starts, running steps have the grace to finish.
+
+        What was interrupted is resumed by whoever serves the workspace next. A second signal ends it at once.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._hear)
+        answering = threading.Thread(target=self._http.run, name="pipelite-http", daemon=True)
+        answering.start()
+        self._dispatcher.start()
+        self._ended.wait()
+        self._service.end()
+        self._dispatcher.stop(grace_s=self._grace_s)
+        self._flush()
+
+    def _hear(self, number: int, frame: Any) -> None:
+        self._signals += 1
+        self._ended.set()
+        if self._signals > 1:
+            # At once: a runner that is told twice does not wait for its steps.
+            for process, _, _ in self._dispatcher.runners():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGTERM)
+
+    def _flush(self) -> None:
+        """Take no more connections, and let answers go out that are under way."""
+        until = time.monotonic() + _FLUSH_S
+        for each in self._listeners():
+            each.accepting = False
+        while time.monotonic() < until and any(
+            channel.requests or channel.total_outbufs_len
+            for each in self._listeners()
+            for channel in list(each.active_channels.values())
+        ):
+            time.sleep(0.02)
+
+
+def announce(server: Server) -> None:
+    """Say where it listens, and where the token of this machine's user is."""
+    sys.stderr.write(f"pipelite serves {server.place}\nthe token of the local user is in {server.token_file}\n")
+    sys.stderr.flush()

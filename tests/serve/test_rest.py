@@ -1,0 +1,328 @@
+"""The routes, each asked over HTTP of the real server."""
+
+import io
+import signal
+import zipfile
+
+import pytest
+import requests
+
+from serve.sites import wait_until
+
+
+def test_a_call_is_answered_with_the_id_of_a_run_that_can_be_followed_to_its_end(site):
+    body = {"ExperimentName": "mine", "ParameterAssignments": {"n": 3, "scale": 2}, "Tags": {"by": "me"}}
+    made = site.post("/pipelines/Train", json=body)
+
+    assert made.status_code == 202
+    assert made.json()["Status"] == "queued"
+    assert made.json()["Version"] == "1.0"
+    run = site.get(made.headers["Location"] + "?wait=60").json()
+    assert run["Id"] == made.json()["Id"]
+    assert (run["Status"], run["ExperimentName"], run["Tags"]) == ("completed", "mine", {"by": "me"})
+    assert run["Parameters"] == {"n": 3, "scale": 2.0}
+    assert run["Metrics"] == {"largest": 2}
+    assert run["Outputs"]["total"]["Value"] == 6.0
+    assert {name: step["Status"] for name, step in run["Steps"].items()} == {"load": "completed", "total": "completed"}
+    assert run["Published"] == {"Id": made.json()["PipelineId"], "Name": "Train", "Version": "1.0"}
+    assert None not in (run["CreatedAt"], run["StartedAt"], run["EndedAt"], run["DurationSeconds"])
+
+
+def test_who_waits_gets_the_whole_run_once_it_has_ended_and_its_state_if_it_has_not(site):
+    assert site.call("Train", n=3)["Outputs"]["total"]["Value"] == 3.0
+
+    early = site.post("/pipelines/Lasting?wait=0.2", json={"ParameterAssignments": {"tag": "early", "count": 100}})
+    assert early.status_code == 202
+    assert early.json()["Status"] in ("queued", "running")
+    canceled = site.post(f"/runs/{early.json()['Id']}/cancel")
+    assert (canceled.status_code, canceled.json()["Id"]) == (202, early.json()["Id"])
+    assert site.get(f"/runs/{early.json()['Id']}?wait=60").json()["Status"] == "canceled"
+
+
+def test_a_version_is_called_by_its_id_or_by_name_and_version(site):
+    versions = site.get("/pipelines?name=Train").json()["Pipelines"]
+    assert [each["Version"] for each in versions] == ["1.0", "1.1"]
+
+    by_id = site.post(f"/pipelines/{versions[1]['Id']}").json()
+    by_name = site.post("/pipelines/Train?version=1.1").json()
+
+    assert by_id["PipelineId"] == by_name["PipelineId"] == versions[1]["Id"]
+    missing = site.post("/pipelines/Train?version=9")
+    assert (missing.status_code, missing.json()["Error"]["Code"]) == (404, "NotFound")
+
+
+def test_equal_idempotency_keys_are_one_run_and_others_are_refused(site):
+    key = {"Idempotency-Key": "the-same"}
+    first, again = (
+        site.post("/pipelines/Train", json={"ParameterAssignments": {"n": 2}}, headers=key).json()["Id"]
+        for _ in range(2)
+    )
+    other = site.post("/pipelines/Train", json={"ParameterAssignments": {"n": 3}}, headers=key)
+
+    assert first == again
+    assert (other.status_code, other.json()["Error"]["Code"]) == (409, "Conflict")
+
+
+@pytest.mark.parametrize(
+    ("assignments", "parameter"),
+    [({"m": 1}, "m"), ({"n": "many"}, "n"), ({"n": 1.5}, "n"), ({"n": None}, "n"), ({"scale": True}, "scale")],
+)
+def test_wrong_parameters_are_a_400_that_names_the_parameter_and_no_run(site, assignments, parameter):
+    before = len(site.get("/runs?limit=500").json()["Runs"])
+
+    answer = site.post("/pipelines/Train", json={"ParameterAssignments": assignments})
+
+    assert answer.status_code == 400
+    assert answer.json()["Error"]["Parameter"] == parameter
+    assert len(site.get("/runs?limit=500").json()["Runs"]) == before
+
+
+def test_runs_are_listed_by_filters_and_page_by_page(site):
+    made = [site.post("/pipelines/Train", json={"ExperimentName": "listed"}).json()["Id"] for _ in range(5)]
+    seen, cursor = [], ""
+    while cursor is not None:
+        page = site.get(f"/runs?experiment=listed&limit=2{cursor and '&cursor=' + cursor}").json()
+        assert len(page["Runs"]) <= 2
+        seen += [run["Id"] for run in page["Runs"]]
+        cursor = page["NextCursor"]
+
+    assert seen == made[::-1]
+    wait_until(lambda: site.get("/runs?experiment=listed&status=completed").json()["Runs"][4:])
+    assert [run["Id"] for run in site.get("/runs?experiment=listed&pipeline=Train").json()["Runs"]] == seen
+    assert site.get("/runs?experiment=listed&status=failed").json() == {"Runs": [], "NextCursor": None}
+    for wrong in (
+        "status=lost",
+        "limit=0",
+        "limit=501",
+        "limit=x",
+        "cursor=-1",
+        "cursor=x",
+        "color=red",
+        "limit=1&limit=2",
+    ):
+        assert site.get(f"/runs?{wrong}").status_code == 400, wrong
+
+
+def test_a_failed_run_is_resumed_and_a_run_is_repeated_through_the_queue(site):
+    marker = site.folder / "marker"
+    failed = site.call("Failing", path=str(marker))
+    assert (failed["Status"], failed["Steps"]["fail"]["Status"]) == ("failed", "failed")
+    assert "not yet" in failed["Steps"]["fail"]["Error"]
+    marker.touch()
+
+    resumed = site.post(f"/runs/{failed['Id']}/resume")
+
+    assert (resumed.status_code, resumed.json()["Id"]) == (202, failed["Id"])
+    assert site.get(f"/runs/{failed['Id']}?wait=60").json()["Status"] == "completed"
+    repeated = site.post(f"/runs/{failed['Id']}/rerun").json()["Id"]
+    run = site.get(f"/runs/{repeated}?wait=60").json()
+    assert (run["RerunOf"], run["Status"], run["Parameters"]) == (failed["Id"], "completed", {"path": str(marker)})
+    again = site.post(f"/runs/{repeated}/resume")
+    assert (again.status_code, again.json()["Error"]["Code"]) == (409, "Conflict")
+
+
+def test_a_run_that_was_canceled_while_it_waited_begins_when_it_is_resumed(site):
+    blocking = [
+        site.post("/pipelines/Lasting", json={"ParameterAssignments": {"tag": "block", "count": 100}}).json()["Id"]
+        for _ in range(2)
+    ]
+    waiting = site.post("/pipelines/Train", json={"ParameterAssignments": {"n": 2}, "Priority": -1}).json()["Id"]
+    assert site.post(f"/runs/{waiting}/cancel").json()["Status"] == "canceled"
+    for each in blocking:
+        site.post(f"/runs/{each}/cancel")
+
+    assert site.post(f"/runs/{waiting}/resume").json()["Status"] == "queued"
+
+    assert site.get(f"/runs/{waiting}?wait=60").json()["Outputs"]["total"]["Value"] == 1.0
+
+
+def test_logs_come_whole_from_an_offset_by_their_last_lines_or_by_ranges(site):
+    run = site.call("Train", n=50)
+    logs = f"/runs/{run['Id']}/steps/load/logs"
+    whole = site.get(logs)
+
+    assert whole.headers["Content-Type"].startswith("text/plain")
+    assert whole.text.splitlines()[:2] == ["loading", "line 0"]
+    size = len(whole.content)
+    assert whole.headers["Next-Offset"] == str(size)
+    assert site.get(f"{logs}?tail=2").text == "line 48\nline 49\n"
+    assert site.get(f"{logs}?tail=0").text == ""
+    assert site.get(f"{logs}?tail=1000").content == whole.content
+    assert site.get(f"{logs}?offset={size - 8}").text == "line 49\n"
+    assert site.get(f"{logs}?offset={size + 100}").text == ""
+    part = site.get(logs, headers={"Range": "bytes=0-6"})
+    assert (part.status_code, part.text, part.headers["Content-Range"]) == (206, "loading", f"bytes 0-6/{size}")
+    assert site.get(logs, headers={"Range": "bytes=-8"}).text == "line 49\n"
+    assert site.get(logs, headers={"Range": f"bytes={size + 5}-"}).status_code == 416
+    assert site.get(f"/runs/{run['Id']}/steps/unload/logs").status_code == 404
+
+
+@pytest.fixture(scope="module")
+def kinds(site):
+    return site.call("Kinds")
+
+
+def test_plain_values_come_as_json_and_what_is_put_together_from_them(site, kinds):
+    outputs = f"/runs/{kinds['Id']}/outputs"
+    words = {"a": [1, None, "ü"], "b": 1.0}
+
+    assert site.get(f"{outputs}/words").json() == words
+    assert site.get(f"{outputs}/part").json() == words["a"]
+    assert site.get(f"{outputs}/both").json() == [words, 1.0]
+    mixed = site.get(f"{outputs}/mixed")
+    assert (mixed.status_code, mixed.json()["Error"]["Code"]) == (409, "Conflict")
+    assert site.get(f"{outputs}/nothing").status_code == 404
+
+
+def test_arrays_tables_files_and_folders_come_in_forms_that_others_read(site, kinds):
+    import numpy as np
+    import pandas as pd
+
+    outputs = f"/runs/{kinds['Id']}/outputs"
+
+    assert np.load(io.BytesIO(site.get(f"{outputs}/array").content)).tolist() == list(range(10))
+    frame = pd.DataFrame({"x": [1, 2], "y": ["a", "b"]})
+    parquet = pd.read_parquet(io.BytesIO(site.get(f"{outputs}/frame").content))
+    assert parquet.to_dict("list") == frame.to_dict("list")
+    table = site.get(f"{outputs}/frame?format=csv")
+    assert table.headers["Content-Type"].startswith("text/csv")
+    assert table.text.splitlines() == [",x,y", "0,1,a", "1,2,b"]
+    archive = zipfile.ZipFile(io.BytesIO(site.get(f"{outputs}/folder").content))
+    assert archive.testzip() is None
+    assert {name: len(archive.read(name)) for name in archive.namelist()} == {"one.txt": 1, "inner/two.txt": 1000}
+
+
+def test_a_file_comes_as_it_is_in_ranges_and_once(site, kinds):
+    path = f"/runs/{kinds['Id']}/outputs/file"
+    whole = site.get(path)
+
+    assert whole.content == b"0123456789"
+    assert 'filename="a text.txt"' in whole.headers["Content-Disposition"]
+    assert site.get(path, headers={"Range": "bytes=2-4"}).content == b"234"
+    assert site.get(path, headers={"Range": "bytes=7-"}).content == b"789"
+    assert site.get(path, headers={"If-None-Match": whole.headers["ETag"]}).status_code == 304
+
+
+def test_pickles_come_as_bytes_and_to_administrators_only(site, kinds):
+    path = f"/runs/{kinds['Id']}/outputs"
+
+    assert site.get(f"{path}/thing").content.startswith(b"pipelite pickle")
+    submitter = site.new_token("--scope", "submit")
+    for wanted in ("thing", "frame?format=pickle"):
+        refused = site.get(f"{path}/{wanted}", token=submitter)
+        assert (refused.status_code, refused.json()["Error"]["Code"]) == (403, "Forbidden")
+    assert site.get(f"{path}/frame", token=submitter).status_code == 200
+
+
+def test_an_endpoint_is_shown_switched_and_rolled_back(site):
+    assert {each["Name"] for each in site.get("/endpoints").json()["Endpoints"]} >= {"Train", "Kinds"}
+    switched = site.ask("PUT", "/endpoints/Train", json={"DefaultVersion": "1.1"})
+
+    assert switched.json()["DefaultVersion"] == "1.1"
+    assert site.post("/pipelines/Train").json()["Version"] == "1.1"
+    back = site.ask("PUT", "/endpoints/Train", json={"DefaultVersion": "1.0"})
+    assert back.json()["DefaultVersion"] == "1.0"
+    shown = site.get("/endpoints/Train").json()
+    assert [each["Version"] for each in shown["Versions"]] == ["1.0", "1.1"]
+    assert site.ask("PUT", "/endpoints/Train", json={"DefaultVersion": "7"}).status_code == 404
+    assert site.ask("PUT", "/endpoints/Train", json={}).json()["Error"]["Parameter"] == "DefaultVersion"
+    assert site.get("/endpoints/Nothing").status_code == 404
+
+
+def test_a_version_is_shown_with_what_it_takes(site):
+    shown = site.get("/pipelines/Train").json()
+
+    assert shown["Parameters"]["n"] == {"type": "integer", "description": "a whole number", "default": 4}
+    assert shown["Required"] == []
+    assert site.get("/pipelines/Lasting").json()["Required"] == ["tag"]
+
+
+def test_the_document_describes_each_route_and_the_parameters_of_each_pipeline(site):
+    document = site.get("/openapi.json").json()
+
+    assert document["openapi"].startswith("3.1")
+    assert set(document["paths"]["/runs/{id}"]) == {"get"}
+    assert set(document["paths"]["/endpoints/{name}"]) == {"get", "put"}
+    body = document["paths"]["/pipelines/Train"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert body["properties"]["ParameterAssignments"]["properties"]["scale"]["type"] == "number"
+
+
+def test_health_and_metrics_say_how_the_server_is(site):
+    assert requests.get(f"{site.url}/healthz", timeout=10).json() == {"Status": "ok"}
+    site.call("Train")
+    lines = site.get("/metrics").text.splitlines()
+    values = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+
+    assert float(values['pipelite_runs{status="completed"}']) >= 1
+    assert float(values["pipelite_queue_length"]) >= 0
+    assert float(values['pipelite_runners{state="idle"}']) >= 1
+    name = "pipelite_http_request_duration_seconds"
+    answered = float(values['pipelite_http_requests_total{method="GET",route="/healthz",status="200"}'])
+    assert float(values[f'{name}_bucket{{route="/healthz",le="+Inf"}}']) == answered >= 1
+
+
+def test_a_path_lies_on_a_datastore_or_below_a_folder_that_was_allowed(site):
+    data = site.workspace / "data" / "raw"
+    data.mkdir(parents=True)
+    (data / "on a store.txt").write_text("store")
+    (site.folder / "allowed" / "root.txt").write_text("root")
+
+    run = site.call("Reading", data="local/raw/on a store.txt", more=[str(site.folder / "allowed" / "root.txt")])
+
+    outputs = run["Outputs"]
+    assert run["Status"] == "completed", run["Error"]
+    assert outputs["text"]["Value"] == "store"
+    assert site.get(outputs["more"]["Url"]).json() == ["root"]
+
+
+def test_a_server_that_is_killed_goes_on_with_all_that_it_took_and_does_nothing_twice(own_site):
+    own_site.start("--max-concurrent-runs", "2")
+    made = [
+        own_site.post("/pipelines/Lasting", json={"ParameterAssignments": {"tag": f"r{number}-", "count": 2}}).json()[
+            "Id"
+        ]
+        for number in range(6)
+    ]
+    wait_until(lambda: len(own_site.ledger()) >= 3)
+    own_site.stop(signal.SIGKILL)
+
+    own_site.start("--max-concurrent-runs", "2")
+
+    runs = [own_site.get(f"/runs/{each}?wait=60").json() for each in made]
+    assert [run["Status"] for run in runs] == ["completed"] * 6
+    assert all(run["Steps"]["work"]["Attempts"] == 1 for run in runs)
+    assert sorted(set(own_site.ledger())) == sorted(f"r{number}-{step}" for number in range(6) for step in range(2))
+
+
+def test_a_server_that_is_told_to_end_lets_steps_finish_and_the_next_goes_on(own_site):
+    own_site.start()
+    body = {"ParameterAssignments": {"tag": "s", "count": 4, "seconds": 0.5}}
+    run = own_site.post("/pipelines/Lasting", json=body).json()["Id"]
+    wait_until(lambda: own_site.ledger())
+
+    assert own_site.stop() == 0
+
+    own_site.start()
+    assert own_site.get(f"/runs/{run}?wait=60").json()["Status"] == "completed"
+    assert own_site.ledger() == ["s0", "s1", "s2", "s3"]
+
+
+def test_a_server_on_a_unix_socket_answers_this_user_only(own_site):
+    import socket
+
+    own_site.start("--unix-socket", str(own_site.folder / "socket"))
+    path = own_site.folder / "socket"
+    assert path.stat().st_mode & 0o777 == 0o600
+    with socket.socket(socket.AF_UNIX) as line:
+        line.connect(str(path))
+        line.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert line.makefile("rb").read().startswith(b"HTTP/1.1 200")
+
+
+def test_an_address_that_is_taken_is_told_in_words(site):
+    port = site.url.rpartition(":")[2]
+
+    done = site.command("serve", "--port", port, check=False)
+
+    assert done.returncode == 2
+    assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
