@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from receiving import Receiver
 
 from pipelite import Workspace, current_run, pipeline, step
-from pipelite.automate import Backoff, HookSender
+from pipelite.automate import EVENTS, Backoff, HookSender, requeue
 from pipelite.automate.posting import Timeouts, is_refused, sign
 from pipelite.automate.templates import find_mistakes, render
-from pipelite.errors import DeliveryError, HookError, UnknownNameError
+from pipelite.errors import DeliveryError, HookError, StepFailed, UnknownNameError
 
 pytestmark = pytest.mark.filterwarnings("ignore:run .* waits in the queue")
 
@@ -118,6 +118,18 @@ def test_what_ended_badly_is_told_with_the_error_as_it_was_then(hooks, receiver,
     status, error = receiver.requests[0].data
     assert status == "failed"
     assert "ValueError: no good" in error
+
+
+def test_that_a_run_which_had_ended_is_put_back_to_be_resumed_is_no_event(hooks):
+    hooks.add("all", "http://127.0.0.1:9/", events=EVENTS)
+    with pytest.raises(StepFailed):
+        measuring.run(fail=True)
+    run = Workspace().run()
+
+    requeue(Workspace().store, run.id)
+
+    assert run.status == "interrupted"
+    assert [delivery.event for delivery in reversed(hooks.deliveries())] == ["started", "failed"]
 
 
 def verified(request, secret):
@@ -342,7 +354,7 @@ def test_a_published_run_is_told_in_all_that_becomes_of_it(flow, hooks, receiver
 SENDER = """
 import sys
 from pipelite import Workspace
-from pipelite.automate import Backoff, HookSender
+from pipelite.automate import EVENTS, Backoff, HookSender, requeue
 
 sender = HookSender(Workspace().store, backoff=Backoff(first_s=0.05, factor=1))
 sender.start()
