@@ -264,7 +264,7 @@ def redeliver(store: Store, ids: Sequence[str]) -> None:
                 )
 
 
-def make_body(store: Store, hook: Hook, delivery_id: str) -> bytes | None:
+def make_body(store: Store, hook: Hook, delivery_id: str) -> str | None:
     """The body of a delivery: the run as it is, but what the event changed as it was then; None if it has been removed."""
     rows = store.database.read(
         "SELECT deliveries.event, deliveries.event_at, deliveries.seen, runs.* FROM deliveries "
@@ -289,7 +289,7 @@ def make_body(store: Store, hook: Hook, delivery_id: str) -> bytes | None:
         "metrics": _last_values(store, row["id"]),
     }
     fields = {"event": row["event"], "at": row["event_at"], "hook": hook.name, "delivery": delivery_id, "run": run}
-    return render(hook.body, fields)
+    return render(hook.body, fields).decode()
 
 
 def _last_values(store: Store, run_id: str) -> dict[str, Any]:

@@ -178,7 +178,9 @@ class HookSender:
                     (self._owner, body, row["number"]),
                 ).fetchone()
                 if taken is not None and body is not None:
-                    claimed.append(_Claimed(number=row["number"], id=row["id"], hook=hook, attempt=taken[0], body=body))
+                    claimed.append(
+                        _Claimed(number=row["number"], id=row["id"], hook=hook, attempt=taken[0], body=body.encode())
+                    )
         return claimed
 
     def _look_again_when_due(self, hook: Hook) -> None:
