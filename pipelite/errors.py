@@ -112,6 +112,17 @@ class ServeError(PipeliteError):
     exit_code = 2
 
 
+class HookError(PipeliteError):
+    """A hook cannot be kept so, or there is none of that name."""
+
+    exit_code = 2
+    hook: str | None = None
+
+
+class DeliveryError(PipeliteError):
+    """A request of a hook could not be made, or was not taken."""
+
+
 class ComputeTargetError(PipeliteError):
     """A compute target is not known, cannot be reached, or cannot do what a step asks of it."""
 

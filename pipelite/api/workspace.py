@@ -17,6 +17,7 @@ from pipelite.store import Store, clear_dead_owners, find_dead_runs, get_run, ho
 if TYPE_CHECKING:
     from pipelite.api.compute import ComputeTargets
     from pipelite.api.environments import Environments
+    from pipelite.api.hooks import Hooks
     from pipelite.api.publishing import Endpoints, PublishedPipelines
     from pipelite.api.runs import Run
     from pipelite.data import Datasets, Datastores
@@ -156,6 +157,13 @@ class Workspace:
         from pipelite.api.publishing import Endpoints
 
         return Endpoints(self._store)
+
+    @property
+    def hooks(self) -> Hooks:
+        """Requests that are sent on events of runs: a mapping with `add`, `remove`, `test`, `deliveries`, `redeliver`."""
+        from pipelite.api.hooks import Hooks
+
+        return Hooks(self._store)
 
     @property
     def experiments(self) -> list[str]:

@@ -3,6 +3,19 @@
 from __future__ import annotations
 
 from pipelite.automate.dispatching import Dispatcher
+from pipelite.automate.hooks import (
+    ENDS,
+    EVENTS,
+    Delivery,
+    Hook,
+    add_hook,
+    count_deliveries,
+    find_hook,
+    list_deliveries,
+    list_hooks,
+    redeliver,
+    remove_hook,
+)
 from pipelite.automate.queue import (
     Limits,
     count_waiting,
@@ -12,6 +25,7 @@ from pipelite.automate.queue import (
     requeue,
     submit,
 )
+from pipelite.automate.sending import Backoff, HookSender, send_test
 from pipelite.automate.serving import announce, find_server_url, is_served, withdraw
 from pipelite.automate.versions import (
     STATUSES,
@@ -30,16 +44,25 @@ from pipelite.automate.versions import (
 )
 
 __all__ = [
+    "ENDS",
+    "EVENTS",
     "STATUSES",
+    "Backoff",
+    "Delivery",
     "Dispatcher",
     "Draft",
     "EndpointRecord",
+    "Hook",
+    "HookSender",
     "Limits",
     "PublishedVersion",
+    "add_hook",
     "add_version",
     "announce",
     "check_names",
+    "count_deliveries",
     "count_waiting",
+    "find_hook",
     "find_requested_version",
     "find_server_url",
     "find_version",
@@ -47,10 +70,15 @@ __all__ = [
     "get_defaults_pickle",
     "get_version_sources",
     "is_served",
+    "list_deliveries",
     "list_endpoints",
+    "list_hooks",
     "list_versions",
+    "redeliver",
     "refuse",
+    "remove_hook",
     "requeue",
+    "send_test",
     "set_default",
     "set_status",
     "submit",

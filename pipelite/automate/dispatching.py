@@ -10,6 +10,7 @@ import time
 from pipelite.automate import queue
 from pipelite.automate.queue import Limits
 from pipelite.automate.runners import WARM_S, Runner
+from pipelite.automate.sending import HookSender
 from pipelite.automate.serving import announce, withdraw
 from pipelite.errors import StorageError, WorkspaceBusyError
 from pipelite.execute import recover_dead_runs
@@ -38,10 +39,12 @@ class Dispatcher:
         self._is_ending = False
         self._has_news = True
         self._settled = 0.0
+        self._hooks = HookSender(store)
         self._thread = threading.Thread(target=self._serve, name="pipelite-dispatcher", daemon=True)
 
     def start(self) -> None:
         announce(self._store, self._url)
+        self._hooks.start()
         self._thread.start()
 
     def wake(self) -> None:
@@ -78,6 +81,8 @@ class Dispatcher:
             for runner in runners:
                 if runner.run_id is not None:
                     self._bring_home(runner.run_id)
+        # Last, so that it can tell of runs that were interrupted just now.
+        self._hooks.stop(grace_s=1.0)
 
     def runners(self) -> list[tuple[int, str, str | None]]:
         """Process id, version and run of each living runner."""

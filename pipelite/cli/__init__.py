@@ -15,6 +15,7 @@ from pipelite.cli.doctor import doctor
 from pipelite.cli.endpoints import endpoints
 from pipelite.cli.environments import environments
 from pipelite.cli.graph import graph
+from pipelite.cli.hooks import hooks
 from pipelite.cli.main import PipeliteGroup
 from pipelite.cli.publish import publish
 from pipelite.cli.run import run
@@ -36,6 +37,7 @@ main.add_command(graph)
 main.add_command(runs)
 main.add_command(publish)
 main.add_command(endpoints)
+main.add_command(hooks)
 main.add_command(environments)
 main.add_command(datasets)
 main.add_command(datastores)

@@ -1,15 +1,15 @@
-"""Credentials of datastores: kept elsewhere, named here, looked up where they are used, and shown nowhere."""
+"""Credentials: kept elsewhere, named here, looked up where they are used, and shown nowhere."""
 
 from __future__ import annotations
 
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelite.errors import DatastoreError
+from pipelite.errors import DatastoreError, PipeliteError
 
 _SECRET = re.compile(
     r"(^|_)(key|secret|token|password|passwd|pwd|passphrase|credential|credentials|connection_string|sas)(_|$)|auth",
@@ -51,13 +51,18 @@ def check_url(name: str, url: str, *, what: str = "datastore") -> None:
 def check_references(name: str, credentials: Mapping[str, str], *, what: str = "datastore") -> None:
     """Refuse what is not `env:NAME` or `file:PATH`: it may be the secret itself, so it is not repeated."""
     for option, reference in credentials.items():
-        kind, _, rest = str(reference).partition(":")
-        if kind not in ("env", "file") or not rest:
+        if not is_reference(str(reference)):
             raise DatastoreError(
                 f"{what} {name!r}: the credential {option!r} is to say where it is, 'env:NAME' for an environment "
                 "variable or 'file:PATH' for a file with mode 0600, not what it is",
                 datastore=name,
             )
+
+
+def is_reference(text: str) -> bool:
+    """Whether a text says where a secret is: `env:NAME` or `file:PATH`."""
+    kind, _, rest = text.partition(":")
+    return kind in ("env", "file") and bool(rest)
 
 
 def load_credentials(
@@ -71,19 +76,51 @@ def load_credentials(
         If one is not there, or others may read it.
     """
     found: dict[str, Any] = {}
+
+    def refuse(message: str) -> DatastoreError:
+        return DatastoreError(f"{what} {name!r}: {message}", datastore=name)
+
     for option, reference in credentials.items():
-        kind, _, rest = reference.partition(":")
-        value = (
-            _from_environment(name, option, rest, what)
-            if kind == "env"
-            else _from_file(name, option, folder / Path(rest).expanduser(), what)
-        )
+        value = load_secret(reference, folder, what=f"credential {option!r}", refuse=refuse)
         *above, last = option.split(".")
         place = found
         for part in above:
             place = place.setdefault(part, {})
         place[last] = value
     return found
+
+
+def load_secret(reference: str, folder: Path, *, what: str, refuse: Callable[[str], PipeliteError]) -> str:
+    """What a reference stands for; a relative file lies in `folder`.
+
+    Parameters
+    ----------
+    what : what it is, for people
+    refuse : makes the error that is raised if it is not there, or others may read it
+    """
+    kind, _, rest = reference.partition(":")
+    if kind == "env":
+        value = os.environ.get(rest)
+        if value is None:
+            raise refuse(
+                f"its {what} is to be in the environment variable {rest}, which is not set; set it and try again"
+            )
+        return value
+    path = folder / Path(rest).expanduser()
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise refuse(f"its {what} is to be in {path}, which is no file")
+        if status.st_mode & 0o077:
+            raise refuse(
+                f"the file {path} of its {what} may be read by others (mode {stat.S_IMODE(status.st_mode):04o}); "
+                f"run: chmod 600 {path}"
+            )
+        return path.read_text(encoding="utf-8").strip("\r\n")
+    except OSError as exc:
+        raise refuse(f"its {what} is to be in the file {path}, which cannot be read ({exc.strerror})") from None
+    except UnicodeDecodeError:
+        raise refuse(f"its {what} is to be in the file {path}, which is not text") from None
 
 
 def merge(options: Mapping[str, Any], secrets: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,37 +141,6 @@ def hide(text: str, secrets: Mapping[str, Any]) -> str:
             for form in {value, quote(value), quote(value, safe=""), quote_plus(value), repr(value)[1:-1]}:
                 text = text.replace(form, HIDDEN)
     return text
-
-
-def _from_environment(name: str, option: str, variable: str, what: str) -> str:
-    value = os.environ.get(variable)
-    if value is None:
-        raise DatastoreError(
-            f"{what} {name!r}: its credential {option!r} is to be in the environment variable {variable}, which is "
-            "not set; set it and try again",
-            datastore=name,
-        )
-    return value
-
-
-def _from_file(name: str, option: str, path: Path, what: str) -> str:
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise DatastoreError(f"{what} {name!r}: its credential file {path} is no file", datastore=name)
-        if status.st_mode & 0o077:
-            raise DatastoreError(
-                f"{what} {name!r}: its credential file {path} may be read by others "
-                f"(mode {stat.S_IMODE(status.st_mode):04o}); run: chmod 600 {path}",
-                datastore=name,
-            )
-        return path.read_text(encoding="utf-8").strip("\r\n")
-    except OSError as exc:
-        raise DatastoreError(
-            f"{what} {name!r}: its credential {option!r} is to be in the file {path}, which cannot be read "
-            f"({exc.strerror})",
-            datastore=name,
-        ) from None
 
 
 def _flatten(options: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:

@@ -366,6 +366,89 @@ _PUBLISHING = (
     "CREATE INDEX requests_taken ON requests(taken_by) WHERE state = 'taken'",
 )
 
+# Requests to be sent on events of runs. Secrets are not here: only where they are, as `env:NAME` and `file:PATH`.
+_HOOKS = """
+CREATE TABLE hooks (
+    name TEXT PRIMARY KEY,
+    url TEXT NOT NULL,
+    events TEXT NOT NULL,
+    published TEXT,
+    pipelines TEXT,
+    body TEXT NOT NULL,
+    headers TEXT NOT NULL,
+    secret_headers TEXT NOT NULL,
+    secret TEXT,
+    created_at TEXT NOT NULL
+) WITHOUT ROWID
+"""
+
+# One event for one hook. `seen` is what the event changed of the run, which goes on changing; `state` is waiting, sending,
+# delivered or dead.
+_DELIVERIES = """
+CREATE TABLE deliveries (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    hook TEXT NOT NULL REFERENCES hooks(name) ON DELETE CASCADE,
+    run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+    event TEXT NOT NULL,
+    event_at TEXT NOT NULL,
+    seen TEXT NOT NULL,
+    state TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    due_at TEXT NOT NULL,
+    body TEXT,
+    claimed_by TEXT,
+    answer INTEGER,
+    problem TEXT,
+    ended_at TEXT
+)
+"""
+
+# That a run which had ended is put back to be resumed is no event, but that it starts again is one.
+_CHANGES = (
+    "new.status <> old.status AND new.status <> 'canceling' "
+    "AND NOT (new.status = 'interrupted' AND old.status IN ('failed', 'canceled'))"
+)
+_EVENT = "iif(new.status = 'running', 'started', new.status)"
+
+# As `now_text` gives it, so that texts sort as times do.
+_NOW = "strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000+00:00'"
+
+# In the transaction that changes the run: whoever changes it, an event that can be seen has its deliveries. It must not be
+# able to fail, for then the run could not go on; so it looks into no JSON but that of the hooks, and that of options
+# where it is valid.
+_DELIVER = f"""
+BEGIN
+    INSERT INTO deliveries (id, hook, run_id, event, event_at, seen, state, attempts, due_at)
+    SELECT
+        'msg_' || lower(hex(randomblob(16))), hooks.name, new.id, {_EVENT}, {_NOW},
+        json_object(
+            'status', new.status, 'error', substr(new.error, 1, 4000), 'started_at', new.started_at,
+            'ended_at', new.ended_at, 'duration_s', new.duration_s
+        ),
+        'waiting', 0, {_NOW}
+    FROM hooks
+    WHERE {_EVENT} IN (SELECT value FROM json_each(hooks.events))
+        AND (hooks.pipelines IS NULL OR new.pipeline IN (SELECT value FROM json_each(hooks.pipelines)))
+        AND (
+            hooks.published IS NULL
+            OR iif(json_valid(new.options), json_extract(new.options, '$.published.name'), NULL)
+                IN (SELECT value FROM json_each(hooks.published))
+        );
+END
+"""
+
+_HOOKING = (
+    _HOOKS,
+    _DELIVERIES,
+    "CREATE INDEX deliveries_waiting ON deliveries(hook, due_at) WHERE state = 'waiting'",
+    "CREATE INDEX deliveries_sending ON deliveries(claimed_by) WHERE state = 'sending'",
+    "CREATE INDEX deliveries_ended ON deliveries(ended_at) WHERE ended_at IS NOT NULL",
+    "CREATE INDEX deliveries_by_run ON deliveries(run_id)",
+    f"CREATE TRIGGER hooks_on_start AFTER INSERT ON runs WHEN new.status IN ('queued', 'running') {_DELIVER}",
+    f"CREATE TRIGGER hooks_on_change AFTER UPDATE OF status ON runs WHEN {_CHANGES} {_DELIVER}",
+)
+
 _RUN_SUMMARY = f"""
 CREATE VIEW run_summary AS
 SELECT
@@ -421,6 +504,7 @@ _STATEMENTS = (
     _GROWTH,
     *_DATA,
     *_PUBLISHING,
+    *_HOOKING,
     "CREATE INDEX growth_by_run ON growth(run_id)",
     "CREATE INDEX runs_by_pipeline ON runs(pipeline, number)",
     f"CREATE INDEX runs_open ON runs(owner) WHERE {OPEN_RUNS}",
@@ -461,7 +545,7 @@ def _add_data(database: sqlite_utils.Database) -> None:
 
 
 def _add_publishing(database: sqlite_utils.Database) -> None:
-    for statement in _PUBLISHING:
+    for statement in (*_PUBLISHING, *_HOOKING):
         database.execute(statement)
 
 
@@ -470,6 +554,6 @@ CURRENT = Schema(
     statements=_STATEMENTS,
     migrations=(
         Migration(version=2, name="datastores and datasets", apply=_add_data),
-        Migration(version=3, name="published pipelines, endpoints, their queue, tokens", apply=_add_publishing),
+        Migration(version=3, name="published pipelines, their queue, tokens, hooks", apply=_add_publishing),
     ),
 )

@@ -36,6 +36,8 @@ FIRST = attrs.evolve(
                 "endpoints",
                 "requests",
                 "tokens",
+                "hooks",
+                "deliveries",
             )
         )
     ),
