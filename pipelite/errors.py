@@ -106,6 +106,12 @@ class PublishError(PipeliteError):
     exit_code = 2
 
 
+class ScheduleError(PipeliteError, ValueError):
+    """A schedule cannot be made or changed so."""
+
+    exit_code = 2
+
+
 class ComputeTargetError(PipeliteError):
     """A compute target is not known, cannot be reached, or cannot do what a step asks of it."""
 

@@ -2,9 +2,39 @@
 
 from __future__ import annotations
 
+from pipelite.automate.clock import CLOCK, Clock
 from pipelite.automate.dispatching import Dispatcher
 from pipelite.automate.queue import Limits, count_waiting, get_assignments, refuse, submit
+from pipelite.automate.schedules import (
+    CATCH_UPS,
+    OVERLAPS,
+    ScheduleRecord,
+    SlotRecord,
+    add_schedule,
+    backfill,
+    change_schedule,
+    find_schedule,
+    list_schedules,
+    list_slots,
+    pause,
+    remove_schedule,
+    resume,
+    run_now,
+)
 from pipelite.automate.serving import announce, find_server_url, is_served, withdraw
+from pipelite.automate.ticking import Ticker
+from pipelite.automate.times import (
+    DST_FOLDS,
+    DST_GAPS,
+    FREQUENCIES,
+    WEEK_DAYS,
+    Recurrence,
+    Timing,
+    iter_slots,
+    make_timing,
+    to_utc,
+    to_wall,
+)
 from pipelite.automate.versions import (
     STATUSES,
     Draft,
@@ -22,27 +52,54 @@ from pipelite.automate.versions import (
 )
 
 __all__ = [
+    "CATCH_UPS",
+    "CLOCK",
+    "DST_FOLDS",
+    "DST_GAPS",
+    "FREQUENCIES",
+    "OVERLAPS",
     "STATUSES",
+    "WEEK_DAYS",
+    "Clock",
     "Dispatcher",
     "Draft",
     "EndpointRecord",
     "Limits",
     "PublishedVersion",
+    "Recurrence",
+    "ScheduleRecord",
+    "SlotRecord",
+    "Ticker",
+    "Timing",
+    "add_schedule",
     "add_version",
     "announce",
+    "backfill",
+    "change_schedule",
     "check_names",
     "count_waiting",
+    "find_schedule",
     "find_server_url",
     "find_version",
     "get_assignments",
     "get_defaults_pickle",
     "get_version_sources",
     "is_served",
+    "iter_slots",
     "list_endpoints",
+    "list_schedules",
+    "list_slots",
     "list_versions",
+    "make_timing",
+    "pause",
     "refuse",
+    "remove_schedule",
+    "resume",
+    "run_now",
     "set_default",
     "set_status",
     "submit",
+    "to_utc",
+    "to_wall",
     "withdraw",
 ]

@@ -27,7 +27,17 @@ FIRST = attrs.evolve(
         for statement in CURRENT.statements
         if not any(
             name in statement
-            for name in ("datastores", "datasets", "dataset_uses", "fetched", "published", "endpoints", "requests")
+            for name in (
+                "datastores",
+                "datasets",
+                "dataset_uses",
+                "fetched",
+                "published",
+                "endpoints",
+                "requests",
+                "schedules",
+                "slots",
+            )
         )
     ),
     migrations=(),
