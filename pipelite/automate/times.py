@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -40,6 +40,15 @@ _ALIASES = {
 _DRAWN = re.compile(r"(?<![A-Za-z])[RrHh](?![A-Za-z])")
 
 
+# The types of attributes are those that these take.
+def _to_names(given: Iterable[str]) -> tuple[str, ...]:
+    return tuple(given)
+
+
+def _to_numbers(given: Iterable[int]) -> tuple[int, ...]:
+    return tuple(given)
+
+
 @attrs.frozen
 class Recurrence:
     """Every so many minutes, hours, days, weeks or months.
@@ -60,9 +69,9 @@ class Recurrence:
 
     frequency: str
     interval: int = 1
-    week_days: tuple[str, ...] = attrs.field(default=(), converter=tuple, kw_only=True)
-    hours: tuple[int, ...] = attrs.field(default=(), converter=tuple, kw_only=True)
-    minutes: tuple[int, ...] = attrs.field(default=(), converter=tuple, kw_only=True)
+    week_days: tuple[str, ...] = attrs.field(default=(), converter=_to_names, kw_only=True)
+    hours: tuple[int, ...] = attrs.field(default=(), converter=_to_numbers, kw_only=True)
+    minutes: tuple[int, ...] = attrs.field(default=(), converter=_to_numbers, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         if self.frequency not in FREQUENCIES:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import click
 
 import pipelite
+from pipelite.cli.daemon import daemon
 from pipelite.cli.datasets import datasets
 from pipelite.cli.datastores import datastores
 from pipelite.cli.doctor import doctor
@@ -19,6 +20,7 @@ from pipelite.cli.main import PipeliteGroup
 from pipelite.cli.publish import publish
 from pipelite.cli.run import run
 from pipelite.cli.runs import runs
+from pipelite.cli.schedules import schedules
 
 
 # The modules of the commands import nothing but click when they are loaded, and the rooms below where a command runs:
@@ -34,6 +36,8 @@ main.add_command(graph)
 main.add_command(runs)
 main.add_command(publish)
 main.add_command(endpoints)
+main.add_command(schedules)
+main.add_command(daemon)
 main.add_command(environments)
 main.add_command(datasets)
 main.add_command(datastores)

@@ -1,7 +1,7 @@
 """When a schedule is due, also in the nights when clocks are changed."""
 
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import islice, pairwise
 
 import pytest
 from oracle import Cron, Minutes, find_changes
@@ -112,7 +112,7 @@ def test_by_default_fixed_times_are_shifted_and_come_first_and_paces_are_kept():
     assert walls(fixed, autumn, 2) == ["10-25 02:30+0200", "10-26 02:30+0100"]
     for night in (spring, autumn):
         found = list(islice(iter_slots(hourly, night), 24))
-        assert {later - slot for slot, later in zip(found, found[1:], strict=False)} == {timedelta(hours=1)}
+        assert {later - slot for slot, later in pairwise(found)} == {timedelta(hours=1)}
 
 
 def test_intervals_are_real_ones_and_counted_from_the_start():
