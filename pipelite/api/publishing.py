@@ -99,12 +99,7 @@ class PublishedPipeline:
         assignments = to_assignments(self._version, parameters)
         version = automate.find_version(self._store, self.id)
         record, _ = automate.submit(self._store, version, assignments, experiment=experiment, priority=priority)
-        if not automate.is_served(self._store):
-            warnings.warn(
-                f"run {record.id} waits in the queue, and nothing serves the workspace {self._store.path} now; "
-                "`pipelite serve` or `pipelite daemon` executes it",
-                stacklevel=2,
-            )
+        warn_if_not_served(self._store, record.id)
         return Run(self._store, record.id)
 
     def make_default(self) -> None:
@@ -320,6 +315,16 @@ def _with_default(described: Mapping[str, Any], values: Mapping[str, Any]) -> Ma
     rest = {name: each for name, each in described.items() if name not in ("default", "default_in_code")}
     shown = {"default_in_code": True} if value is NO_JSON else {"default": value}
     return {**rest, "required": False, **shown}
+
+
+def warn_if_not_served(store: Store, run_id: str) -> None:
+    """Tell the caller of the public method that calls this if a run has to wait for a server."""
+    if not automate.is_served(store):
+        warnings.warn(
+            f"run {run_id} waits in the queue, and nothing serves the workspace {store.path} now; "
+            "`pipelite serve` or `pipelite daemon` executes it",
+            stacklevel=3,
+        )
 
 
 def to_assignments(version: PublishedVersion, parameters: Mapping[str, Any]) -> dict[str, Any]:

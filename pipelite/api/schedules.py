@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pipelite import automate
-from pipelite.api.publishing import Endpoint, Endpoints, PublishedPipeline, to_assignments
+from pipelite.api.publishing import Endpoint, Endpoints, PublishedPipeline, to_assignments, warn_if_not_served
 from pipelite.api.runs import Run
 from pipelite.api.workspace import open_store
 from pipelite.automate import CLOCK, Recurrence, ScheduleRecord, SlotRecord, iter_slots, make_timing
@@ -164,7 +164,9 @@ class Schedule:
 
     def run_now(self) -> Run:
         """Put a run into the queue, besides those of its slots."""
-        return self._run_of(automate.run_now(self._store, self.name, now=CLOCK.now()))
+        run = self._run_of(automate.run_now(self._store, self.name, now=CLOCK.now()))
+        warn_if_not_served(self._store, run.id)
+        return run
 
     def backfill(self, since: datetime, until: datetime) -> list[Run]:
         """Put runs into the queue for its slots in [since, until] that have had none; times without a zone are of its own.
@@ -182,7 +184,10 @@ class Schedule:
             automate.to_utc(until, timing.timezone),
             now=CLOCK.now(),
         )
-        return [self._run_of(slot) for slot in found]
+        runs = [self._run_of(slot) for slot in found]
+        if runs:
+            warn_if_not_served(self._store, runs[0].id)
+        return runs
 
     def remove(self) -> None:
         """Forget it and its history; its runs stay."""

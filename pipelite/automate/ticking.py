@@ -6,7 +6,6 @@ is then: a process that slept, was stopped, or comes second finds that nothing i
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 import threading
 import traceback
@@ -39,7 +38,7 @@ GRACE = timedelta(seconds=30)
 #: The most missed slots that are noted, or caught up with, one by one; what came before is noted as a whole.
 MOST_CAUGHT_UP = 100
 #: Schedules that are decided in one transaction: others write in between.
-_BATCH = 200
+_BATCH = 50
 #: A transaction that took longer was stopped in the middle: what it meant to do may be late by now.
 _STALE = timedelta(seconds=5)
 #: Seconds between two looks at whether the workspace has changed. Also a clock that was set, or a machine that slept, is
@@ -106,24 +105,34 @@ class Ticker:
             except (StorageError, WorkspaceBusyError, sqlite3.Error) as exc:
                 # A full disk, or a workspace that another keeps busy, passes; what is due is decided then.
                 self._tell("error", {"message": str(exc)})
-                version, seen_at = -1, self._clock.now()
+                version, due, seen_at = -1, None, self._clock.now()
+                self._wants_reload = True
             left = POLL_S if due is None else (due - now).total_seconds()
             self._clock.wait(self._bell, min(POLL_S, max(left, 0.0)))
             self._bell.clear()
 
     def tick(self) -> None:
         """Decide all that is due now."""
-        while names := find_due(self._store, self._clock.now(), most=_BATCH):
-            found: list[SlotRecord] = []
-            with contextlib.suppress(_Stopped):
-                with self._store.database.write() as connection:
-                    now = self._clock.now()
-                    for record in load_schedules(connection, names):
-                        found += self._decide(connection, record, now)
-                    if self._clock.now() - now > _STALE:
-                        raise _Stopped
-                for slot in found:
-                    self._tell(slot.outcome, _describe(slot))
+        patience = _STALE
+        while not self._is_ending and (names := find_due(self._store, self._clock.now(), most=_BATCH)):
+            try:
+                found = self._decide_all(names, patience)
+            except _Stopped:
+                # On a machine that is as slow as that, it gets there in the end.
+                patience *= 2
+                continue
+            for slot in found:
+                self._tell(slot.outcome, _describe(slot))
+
+    def _decide_all(self, names: list[str], patience: timedelta) -> list[SlotRecord]:
+        found = []
+        with self._store.database.write() as connection:
+            now = self._clock.now()
+            for record in load_schedules(connection, names):
+                found += self._decide(connection, record, now)
+            if self._clock.now() - now > patience:
+                raise _Stopped
+        return found
 
     def _decide(self, connection: sqlite3.Connection, record: ScheduleRecord, now: datetime) -> list[SlotRecord]:
         connection.execute("SAVEPOINT schedule")

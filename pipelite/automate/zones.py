@@ -54,7 +54,9 @@ def get_zone(name: str) -> zoneinfo.ZoneInfo:
     try:
         return zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        raise ScheduleError(f'there is no time zone {name!r}; write it as in "Europe/Berlin" or "UTC"') from None
+        # Slim images of systems have no time zones at all.
+        hint = "" if zoneinfo.available_timezones() else "; this machine knows no time zones: run: pip install tzdata"
+        raise ScheduleError(f'there is no time zone {name!r}; write it as in "Europe/Berlin" or "UTC"{hint}') from None
 
 
 def get_offset(zone: str, instant: datetime) -> timedelta:

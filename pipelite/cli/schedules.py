@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from pipelite.cli.options import json_option, parameters_option, workspace_option
-from pipelite.cli.output import open_for_reading, print_json, print_text
+from pipelite.cli.output import open_for_reading, print_json, print_text, warnings_as_lines
 
 if TYPE_CHECKING:
     from pipelite.api.schedules import Schedule
@@ -216,7 +216,8 @@ def remove(*, name: str) -> None:
 @json_option
 def run(*, name: str, as_json: bool) -> None:
     """Put a run of a schedule into the queue now; prints its id."""
-    made = _find(name).run_now()
+    with warnings_as_lines():
+        made = _find(name).run_now()
     if as_json:
         print_json({"id": made.id})
     else:
@@ -231,7 +232,8 @@ def run(*, name: str, as_json: bool) -> None:
 @json_option
 def backfill(*, name: str, since: datetime, until: datetime, as_json: bool) -> None:
     """Put runs into the queue for the times from SINCE to UNTIL that had none; prints their ids."""
-    made = [each.id for each in _find(name).backfill(since, until)]
+    with warnings_as_lines():
+        made = [each.id for each in _find(name).backfill(since, until)]
     if as_json:
         print_json([{"id": each} for each in made])
     else:

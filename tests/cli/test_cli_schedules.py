@@ -58,7 +58,9 @@ class TestSchedules:
 
     def test_runs_by_hand_and_backfilled_ones_are_in_the_history(self, command, read_json, published):
         command("schedules", "add", "hourly", "Training", "--cron", "0 * * * *")
-        by_hand = command("schedules", "run", "hourly").stdout.strip()
+        called = command("schedules", "run", "hourly")
+        by_hand = called.stdout.strip()
+        assert "nothing serves the workspace" in called.stderr
 
         made = read_json("schedules", "backfill", "hourly", "2026-03-01T09:30", "2026-03-01T12:00")
 
