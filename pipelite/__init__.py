@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipelite.api import Artifact, Pipeline, Run, StepRun, Workspace, pipeline
+    from pipelite.api import Artifact, Pipeline, Run, Schedule, StepRun, Workspace, pipeline
+    from pipelite.automate import Recurrence
     from pipelite.data import Dataset
     from pipelite.define import Output, Step, first_of, step
     from pipelite.execute import current_run
@@ -19,7 +20,9 @@ _HOMES = {
     "Dataset": "pipelite.data",
     "Output": "pipelite.define",
     "Pipeline": "pipelite.api",
+    "Recurrence": "pipelite.automate",
     "Run": "pipelite.api",
+    "Schedule": "pipelite.api",
     "Step": "pipelite.define",
     "StepRun": "pipelite.api",
     "Workspace": "pipelite.api",
@@ -34,7 +37,9 @@ __all__ = [
     "Dataset",
     "Output",
     "Pipeline",
+    "Recurrence",
     "Run",
+    "Schedule",
     "Step",
     "StepRun",
     "Workspace",

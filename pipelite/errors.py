@@ -112,6 +112,12 @@ class ServeError(PipeliteError):
     exit_code = 2
 
 
+class ScheduleError(PipeliteError, ValueError):
+    """A schedule cannot be made or changed so."""
+
+    exit_code = 2
+
+
 class HookError(PipeliteError):
     """A hook cannot be kept so, or there is none of that name."""
 

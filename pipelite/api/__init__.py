@@ -5,7 +5,18 @@ from __future__ import annotations
 from pipelite.api.artifact import Artifact
 from pipelite.api.pipelines import Pipeline, PlannedStep, pipeline
 from pipelite.api.runs import Run, StepRun
+from pipelite.api.schedules import Schedule
 from pipelite.api.targets import find_pipeline
 from pipelite.api.workspace import Workspace
 
-__all__ = ["Artifact", "Pipeline", "PlannedStep", "Run", "StepRun", "Workspace", "find_pipeline", "pipeline"]
+__all__ = [
+    "Artifact",
+    "Pipeline",
+    "PlannedStep",
+    "Run",
+    "Schedule",
+    "StepRun",
+    "Workspace",
+    "find_pipeline",
+    "pipeline",
+]

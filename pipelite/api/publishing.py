@@ -96,16 +96,10 @@ class PublishedPipeline:
         PublishError
             If the version is disabled or archived.
         """
-        values = bind_parameters(self._version.parameters, parameters, pipeline=self.name)
-        assignments = {name: _to_json(name, values[name], self._version.label) for name in parameters}
+        assignments = to_assignments(self._version, parameters)
         version = automate.find_version(self._store, self.id)
         record, _ = automate.submit(self._store, version, assignments, experiment=experiment, priority=priority)
-        if not automate.is_served(self._store):
-            warnings.warn(
-                f"run {record.id} waits in the queue, and nothing serves the workspace {self._store.path} now; "
-                "`pipelite serve` or `pipelite daemon` executes it",
-                stacklevel=2,
-            )
+        warn_if_not_served(self._store, record.id)
         return Run(self._store, record.id)
 
     def make_default(self) -> None:
@@ -321,6 +315,28 @@ def _with_default(described: Mapping[str, Any], values: Mapping[str, Any]) -> Ma
     rest = {name: each for name, each in described.items() if name not in ("default", "default_in_code")}
     shown = {"default_in_code": True} if value is NO_JSON else {"default": value}
     return {**rest, "required": False, **shown}
+
+
+def warn_if_not_served(store: Store, run_id: str) -> None:
+    """Tell the caller of the public method that calls this if a run has to wait for a server."""
+    if not automate.is_served(store):
+        warnings.warn(
+            f"run {run_id} waits in the queue, and nothing serves the workspace {store.path} now; "
+            "`pipelite serve` or `pipelite daemon` executes it",
+            stacklevel=3,
+        )
+
+
+def to_assignments(version: PublishedVersion, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of parameters as a request carries them.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is unknown, missing or of the wrong type.
+    """
+    values = bind_parameters(version.parameters, parameters, pipeline=version.name)
+    return {name: _to_json(name, values[name], version.label) for name in parameters}
 
 
 def _to_json(name: str, value: Any, label: str) -> Any:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pipelite.api.hooks import Hooks
     from pipelite.api.publishing import Endpoints, PublishedPipelines
     from pipelite.api.runs import Run
+    from pipelite.api.schedules import Schedules
     from pipelite.data import Datasets, Datastores
 
 
@@ -164,6 +165,13 @@ class Workspace:
         from pipelite.api.hooks import Hooks
 
         return Hooks(self._store)
+
+    @property
+    def schedules(self) -> Schedules:
+        """When published pipelines run by themselves, by name."""
+        from pipelite.api.schedules import Schedules
+
+        return Schedules(self._store)
 
     @property
     def experiments(self) -> list[str]:

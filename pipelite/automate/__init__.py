@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipelite.automate.clock import CLOCK, Clock
 from pipelite.automate.dispatching import Dispatcher
 from pipelite.automate.hooks import (
     ENDS,
@@ -25,8 +26,37 @@ from pipelite.automate.queue import (
     requeue,
     submit,
 )
+from pipelite.automate.schedules import (
+    CATCH_UPS,
+    OVERLAPS,
+    ScheduleRecord,
+    SlotRecord,
+    add_schedule,
+    backfill,
+    change_schedule,
+    find_schedule,
+    list_schedules,
+    list_slots,
+    pause,
+    remove_schedule,
+    resume,
+    run_now,
+)
 from pipelite.automate.sending import Backoff, HookSender, send_test
 from pipelite.automate.serving import announce, find_server_url, is_served, withdraw
+from pipelite.automate.ticking import Ticker
+from pipelite.automate.times import (
+    DST_FOLDS,
+    DST_GAPS,
+    FREQUENCIES,
+    WEEK_DAYS,
+    Recurrence,
+    Timing,
+    iter_slots,
+    make_timing,
+    to_utc,
+    to_wall,
+)
 from pipelite.automate.versions import (
     STATUSES,
     Draft,
@@ -44,10 +74,18 @@ from pipelite.automate.versions import (
 )
 
 __all__ = [
+    "CATCH_UPS",
+    "CLOCK",
+    "DST_FOLDS",
+    "DST_GAPS",
     "ENDS",
     "EVENTS",
+    "FREQUENCIES",
+    "OVERLAPS",
     "STATUSES",
+    "WEEK_DAYS",
     "Backoff",
+    "Clock",
     "Delivery",
     "Dispatcher",
     "Draft",
@@ -56,31 +94,50 @@ __all__ = [
     "HookSender",
     "Limits",
     "PublishedVersion",
+    "Recurrence",
+    "ScheduleRecord",
+    "SlotRecord",
+    "Ticker",
+    "Timing",
     "add_hook",
+    "add_schedule",
     "add_version",
     "announce",
+    "backfill",
+    "change_schedule",
     "check_names",
     "count_deliveries",
     "count_waiting",
     "find_hook",
     "find_requested_version",
+    "find_schedule",
     "find_server_url",
     "find_version",
     "get_assignments",
     "get_defaults_pickle",
     "get_version_sources",
     "is_served",
+    "iter_slots",
     "list_deliveries",
     "list_endpoints",
     "list_hooks",
+    "list_schedules",
+    "list_slots",
     "list_versions",
+    "make_timing",
+    "pause",
     "redeliver",
     "refuse",
     "remove_hook",
+    "remove_schedule",
     "requeue",
+    "resume",
+    "run_now",
     "send_test",
     "set_default",
     "set_status",
     "submit",
+    "to_utc",
+    "to_wall",
     "withdraw",
 ]

@@ -52,6 +52,11 @@ class Dispatcher:
         self._has_news = True
         self._bell.set()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it takes runs."""
+        return self._thread.is_alive()
+
     def stop(self, *, grace_s: float) -> None:
         """Take nothing more, and interrupt what runs once its running steps have finished or had their time.
 

@@ -76,48 +76,87 @@ def submit(
         If a parameter is unknown, missing or of the wrong type.
     """
     bind_parameters(version.parameters, _without_code_defaults(version, assignments), pipeline=version.name)
-    shown = {spec.name: spec.default for spec in version.parameters if not spec.required} | dict(assignments)
     with store.database.write() as connection:
         if idempotency_key is not None:
             found = _find_request(connection, idempotency_key)
             if found is not None:
                 return _same_or_refused(found, version, assignments, idempotency_key), False
-        if version.status != "active":
-            raise PublishError(f"{version.label} is {version.status}, and cannot be called")
-        sources = connection.execute("SELECT sources FROM published WHERE id = ?", (version.id,)).fetchone()[0]
-        record = insert_run(
+        _check_active(version)
+        record = insert_request(
             connection,
-            pipeline=version.pipeline,
-            experiment=experiment or version.experiment,
-            owner=None,
-            status=Status.QUEUED,
-            target=version.target,
-            description=version.description,
-            parameters=shown,
-            options={"published": {"id": version.id, "name": version.name, "version": version.version}},
+            version,
+            assignments,
+            experiment=experiment,
             tags=tags,
+            priority=priority,
+            schedule=schedule,
+            requested_by=requested_by,
+            idempotency_key=idempotency_key,
             rerun_of=rerun_of,
-            # It runs in a copy of the snapshot, wherever that is.
-            working_directory="",
-            git_commit=version.git_commit,
-            packages=version.packages,
-            sources=json.loads(sources),
-        )
-        connection.execute(
-            "INSERT INTO requests (run_id, number, published_id, state, priority, assignments, schedule, requested_by, "
-            "idempotency_key) VALUES (?, ?, ?, 'waiting', ?, ?, ?, ?, ?)",
-            (
-                record.id,
-                record.number,
-                version.id,
-                priority,
-                to_json(dict(assignments)),
-                schedule,
-                requested_by,
-                idempotency_key,
-            ),
         )
     return record, True
+
+
+def check_call(version: PublishedVersion, assignments: Mapping[str, Any]) -> None:
+    """Make sure that a version can be called with these values; raises what `submit` raises."""
+    _check_active(version)
+    bind_parameters(version.parameters, _without_code_defaults(version, assignments), pipeline=version.name)
+
+
+def _check_active(version: PublishedVersion) -> None:
+    if version.status != "active":
+        raise PublishError(f"{version.label} is {version.status}, and cannot be called")
+
+
+def insert_request(
+    connection: sqlite3.Connection,
+    version: PublishedVersion,
+    assignments: Mapping[str, Any],
+    *,
+    experiment: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    priority: int = 0,
+    schedule: str | None = None,
+    requested_by: str | None = None,
+    idempotency_key: str | None = None,
+    rerun_of: str | None = None,
+) -> RunRecord:
+    """Put a run that was checked into the queue, as part of a transaction."""
+    shown = {spec.name: spec.default for spec in version.parameters if not spec.required} | dict(assignments)
+    sources = connection.execute("SELECT sources FROM published WHERE id = ?", (version.id,)).fetchone()[0]
+    record = insert_run(
+        connection,
+        pipeline=version.pipeline,
+        experiment=experiment or version.experiment,
+        owner=None,
+        status=Status.QUEUED,
+        target=version.target,
+        description=version.description,
+        parameters=shown,
+        options={"published": {"id": version.id, "name": version.name, "version": version.version}},
+        tags=tags,
+        rerun_of=rerun_of,
+        # It runs in a copy of the snapshot, wherever that is.
+        working_directory="",
+        git_commit=version.git_commit,
+        packages=version.packages,
+        sources=json.loads(sources),
+    )
+    connection.execute(
+        "INSERT INTO requests (run_id, number, published_id, state, priority, assignments, schedule, requested_by, "
+        "idempotency_key) VALUES (?, ?, ?, 'waiting', ?, ?, ?, ?, ?)",
+        (
+            record.id,
+            record.number,
+            version.id,
+            priority,
+            to_json(dict(assignments)),
+            schedule,
+            requested_by,
+            idempotency_key,
+        ),
+    )
+    return record
 
 
 def _without_code_defaults(version: PublishedVersion, assignments: Mapping[str, Any]) -> dict[str, Any]:
@@ -171,7 +210,8 @@ def take(store: Store, owner: str, limits: Limits) -> Taken | None:
         if len(under_way) >= limits.total:
             return None
         full_names = _at_limit([row[0] for row in under_way], limits.per_name)
-        full_schedules = _at_limit([row[1] for row in under_way if row[1] is not None], limits.per_schedule)
+        schedules = [row[1] for row in under_way if row[1] is not None]
+        full_schedules = _at_limit(schedules, limits.per_schedule) | _one_at_a_time(connection, schedules)
         best = None
         for published_id, name in connection.execute("SELECT id, name FROM published").fetchall():
             if name in full_names:
@@ -194,6 +234,15 @@ def take(store: Store, owner: str, limits: Limits) -> Taken | None:
 
 def _at_limit(names: list[str], limit: int | None) -> set[str]:
     return set() if limit is None else {name for name in set(names) if names.count(name) >= limit}
+
+
+def _one_at_a_time(connection: sqlite3.Connection, names: list[str]) -> set[str]:
+    """Those of the schedules that have runs under way and do not let a second one begin before the first has ended."""
+    rows = connection.execute(
+        "SELECT name FROM schedules WHERE overlap <> 'allow' AND name IN (SELECT value FROM json_each(?))",
+        (json.dumps(names),),
+    )
+    return {row["name"] for row in rows}
 
 
 def settle(store: Store, mine: str, *, at_work: frozenset[str] = frozenset()) -> None:

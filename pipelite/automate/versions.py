@@ -206,6 +206,15 @@ def find_version(store: Store, name: str, version: str | None = None) -> Publish
     return found
 
 
+def find_called(
+    connection: sqlite3.Connection, published_id: str | None, endpoint: str | None
+) -> PublishedVersion | None:
+    """The version that an id, or the name of an endpoint, leads to at a moment of a transaction."""
+    if published_id is not None:
+        return _find(connection, "id = ?", (published_id,))
+    return _find(connection, "id = (SELECT default_id FROM endpoints WHERE name = ?)", (endpoint,))
+
+
 def _not_found(store: Store, name: str, version: str | None) -> str:
     rows = store.database.read("SELECT version FROM published WHERE name = ? ORDER BY created_at", (name,))
     if version is not None and rows:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import click
 
 import pipelite
+from pipelite.cli.daemon import daemon
 from pipelite.cli.datasets import datasets
 from pipelite.cli.datastores import datastores
 from pipelite.cli.doctor import doctor
@@ -20,6 +21,7 @@ from pipelite.cli.main import PipeliteGroup
 from pipelite.cli.publish import publish
 from pipelite.cli.run import run
 from pipelite.cli.runs import runs
+from pipelite.cli.schedules import schedules
 from pipelite.cli.serve import serve
 from pipelite.cli.token import token
 
@@ -38,6 +40,8 @@ main.add_command(runs)
 main.add_command(publish)
 main.add_command(endpoints)
 main.add_command(hooks)
+main.add_command(schedules)
+main.add_command(daemon)
 main.add_command(environments)
 main.add_command(datasets)
 main.add_command(datastores)

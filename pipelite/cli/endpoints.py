@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipelite.cli.options import json_option, parameters_option, workspace_option
-from pipelite.cli.output import open_for_reading, print_json, print_text
+from pipelite.cli.output import open_for_reading, print_json, print_text, warnings_as_lines
 
 if TYPE_CHECKING:
     from pipelite.api.publishing import PublishedPipeline, PublishedPipelines
@@ -95,18 +95,13 @@ def submit(
     as_json: bool,
 ) -> None:
     """Put a run into the queue, for `pipelite serve` to execute; prints its id."""
-    import warnings
-
     from pipelite.define import bind_parameters
 
     published = _published().version(name, version)
     specs = [spec for spec in published._version.parameters if spec.name in parameters]
     values = bind_parameters(specs, parameters, text=True, pipeline=name) if specs else dict(parameters)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with warnings_as_lines():
         run = published.submit(experiment=experiment, priority=priority, **{**parameters, **values})
-    for warning in caught:
-        click.echo(f"Warning: {warning.message}", err=True)
     if as_json:
         print_json({"id": run.id})
     else:

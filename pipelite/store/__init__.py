@@ -6,7 +6,7 @@ Comes in: records of runs as rows, values of steps. Goes out: what is stored und
 from __future__ import annotations
 
 from pipelite.store.artifacts import ArtifactStore
-from pipelite.store.canceling import request_cancel
+from pipelite.store.canceling import mark_canceled, request_cancel
 from pipelite.store.circles import find_circles
 from pipelite.store.claims import NONE_REFUSED, Refusals, Wish, find_claims, get_version
 from pipelite.store.dead_runs import LeftRun, Recovered, close_dead_runs, find_dead_runs, recover_ended_run
@@ -145,6 +145,7 @@ __all__ = [
     "keep_snapshot",
     "list_runs",
     "loads_value",
+    "mark_canceled",
     "now_text",
     "put_environments_mode",
     "put_setting",

@@ -357,11 +357,57 @@ CREATE TABLE tokens (
 ) WITHOUT ROWID
 """
 
+# `timing` says when, as JSON. `next_at` is the next slot to be decided, `due_at` when: its jitter later. `decided_at` is
+# what the clock showed at the last decision or change. Nothing from before `changed_at` is decided any more.
+_SCHEDULES = """
+CREATE TABLE schedules (
+    name TEXT PRIMARY KEY,
+    description TEXT,
+    published_id TEXT REFERENCES published(id),
+    endpoint TEXT REFERENCES endpoints(name),
+    experiment TEXT,
+    parameters TEXT NOT NULL,
+    timing TEXT NOT NULL,
+    jitter_s REAL NOT NULL,
+    catch_up TEXT NOT NULL,
+    overlap TEXT NOT NULL,
+    is_paused INTEGER NOT NULL,
+    next_at TEXT,
+    due_at TEXT,
+    decided_at TEXT NOT NULL,
+    changed_at TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    CHECK ((published_id IS NULL) <> (endpoint IS NULL))
+) WITHOUT ROWID
+"""
+
+# What became of each slot; a row with `until` stands for all slots of the schedule from `at` to that one.
+_SLOTS = """
+CREATE TABLE slots (
+    schedule TEXT NOT NULL REFERENCES schedules(name) ON DELETE CASCADE,
+    at TEXT NOT NULL,
+    local TEXT NOT NULL,
+    fold INTEGER NOT NULL,
+    until TEXT,
+    outcome TEXT NOT NULL,
+    reason TEXT,
+    run_id TEXT REFERENCES runs(id) ON DELETE SET NULL,
+    decided_at TEXT NOT NULL,
+    PRIMARY KEY (schedule, at)
+) WITHOUT ROWID
+"""
+
 _PUBLISHING = (
     _PUBLISHED,
     _ENDPOINTS,
     _REQUESTS,
     _TOKENS,
+    _SCHEDULES,
+    _SLOTS,
+    "CREATE INDEX schedules_due ON schedules(due_at) WHERE is_paused = 0",
+    "CREATE INDEX schedules_decided ON schedules(decided_at)",
+    "CREATE INDEX slots_by_run ON slots(run_id)",
+    "CREATE INDEX requests_of_schedules ON requests(schedule) WHERE schedule IS NOT NULL AND state <> 'done'",
     "CREATE INDEX requests_waiting ON requests(published_id, priority DESC, number) WHERE state = 'waiting'",
     "CREATE INDEX requests_taken ON requests(taken_by) WHERE state = 'taken'",
 )
@@ -554,6 +600,6 @@ CURRENT = Schema(
     statements=_STATEMENTS,
     migrations=(
         Migration(version=2, name="datastores and datasets", apply=_add_data),
-        Migration(version=3, name="published pipelines, their queue, tokens, hooks", apply=_add_publishing),
+        Migration(version=3, name="published pipelines, their queue, schedules, tokens, hooks", apply=_add_publishing),
     ),
 )

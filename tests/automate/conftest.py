@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from pipelite import Workspace
-from pipelite.automate import Dispatcher, Limits
+from pipelite.automate import CLOCK, Dispatcher, Limits
 
 FLOW = '''
 import os
@@ -109,3 +110,22 @@ def ledger(workspace: Path) -> Callable[[], list[str]]:
     """What steps of `lasting` noted when they began."""
     path = workspace.parent / "ledger.txt"
     return lambda: path.read_text().split() if path.exists() else []
+
+
+class TurnedClock:
+    """Stands until it is turned."""
+
+    def __init__(self) -> None:
+        self.at = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+    def turn(self, **span: float) -> datetime:
+        self.at += timedelta(**span)
+        return self.at
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> TurnedClock:
+    """The clock that schedules of this process go by, at noon of a Monday."""
+    turned = TurnedClock()
+    monkeypatch.setattr(CLOCK, "now", lambda: turned.at)
+    return turned

@@ -1,6 +1,5 @@
 """Parameters of a pipeline: types by annotation or default, conversion, and what a wrong one says."""
 
-# ruff: noqa: DTZ001
 from __future__ import annotations
 
 import enum

@@ -38,6 +38,8 @@ FIRST = attrs.evolve(
                 "tokens",
                 "hooks",
                 "deliveries",
+                "schedules",
+                "slots",
             )
         )
     ),

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, assert_type
 
-from pipelite import Artifact, Dataset, Run, StepRun, Workspace, current_run, first_of, pipeline, step
+from pipelite import (
+    Artifact,
+    Dataset,
+    Recurrence,
+    Run,
+    Schedule,
+    StepRun,
+    Workspace,
+    current_run,
+    first_of,
+    pipeline,
+    step,
+)
 from pipelite.errors import StepFailed
 
 
@@ -80,6 +92,23 @@ def use_data(folder: Path) -> None:
     assert_type(workspace.datasets["rows"], Dataset)
     run = split_of.run(data="rows:1", other=data)
     assert_type(run.output("first").register("first"), Dataset)
+
+
+def use_schedules(folder: Path) -> None:
+    endpoint = Workspace(folder).endpoints["train"]
+    schedule = Schedule.create(
+        "weekly",
+        endpoint,
+        {"rates": [0.5]},
+        recurrence=Recurrence("Week", 1, week_days=["Monday"], hours=[9]),
+        timezone="Europe/Berlin",
+        jitter=timedelta(minutes=5),
+    )
+    schedule.update(cron="30 2 * * *", overlap="queue")
+    assert_type(schedule.next(3), list[datetime])
+    assert_type(schedule.run_now(), Run)
+    assert_type(Workspace(folder).schedules["weekly"], Schedule)
+    print(*(f"{slot.local} {slot.outcome} {slot.reason}" for slot in schedule.history()))
 
 
 def use(folder: Path) -> None:
