@@ -44,6 +44,7 @@ from pipelite.cli.output import print_json
     metavar="N",
     help="Runs at once; by default as many as there are cores, and two at least.",
 )
+@click.option("--no-scheduler", is_flag=True, help="Leave schedules to others: to `pipelite daemon`, for example.")
 @workspace_option
 @json_option
 def serve(
@@ -54,9 +55,10 @@ def serve(
     hosts: tuple[str, ...],
     paths: tuple[str, ...],
     max_concurrent_runs: int | None,
+    no_scheduler: bool,
     as_json: bool,
 ) -> None:
-    """Answer requests for published pipelines over HTTP, and execute their runs.
+    """Answer requests for published pipelines over HTTP, execute their runs, and see to schedules.
 
     Every request but /healthz needs a token: that of this user is in the file `token` of the workspace, others are made by
     `pipelite token create`. Ctrl-C or SIGTERM ends it: running steps may finish for 30 seconds (PIPELITE_GRACE), and what
@@ -78,6 +80,7 @@ def serve(
         hosts=hosts,
         paths=paths,
         limits=None if max_concurrent_runs is None else Limits(total=max_concurrent_runs),
+        sees_to_schedules=not no_scheduler,
     )
     server.start()
     if as_json:

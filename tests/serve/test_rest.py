@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -386,3 +387,16 @@ def test_an_address_that_is_taken_is_told_in_words(site):
 
     assert done.returncode == 2
     assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
+
+
+def test_the_server_sees_to_schedules_unless_it_is_told_not_to(own_site):
+    own_site.command("schedules", "add", "often", "Train", "--every", "1s", "-p", "n=2")
+    own_site.start("--no-scheduler")
+    assert own_site.call("Train", n=3)["Status"] == "completed"
+    time.sleep(1.5)
+    assert len(own_site.get("/runs").json()["Runs"]) == 1
+    own_site.stop()
+
+    own_site.start()
+
+    wait_until(lambda: len([run for run in own_site.get("/runs").json()["Runs"] if run["Status"] == "completed"]) >= 3)
