@@ -1,0 +1,181 @@
+"""What the server costs: a request that puts a run into the queue, a run's start, an idle server, a full queue.
+
+Run it with nothing else going on: `python benchmarks/serving.py [--quick]`. Requests go over loopback, one connection that
+stays open, with a token. Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+from tables import machine, simple_table
+
+FLOW = """
+from pipelite import pipeline, step
+
+
+@step
+def add(x: int):
+    return x + 1
+
+
+@pipeline
+def flow(x: int = 0):
+    return add(x)
+"""
+
+#: The claim of the next of many runs, in a process of its own.
+TAKE = """
+import statistics, sys, time
+from pipelite import Workspace
+from pipelite.automate import find_version, queue, submit
+
+store = Workspace().store
+version = find_version(store, "flow")
+for number in range(int(sys.argv[1])):
+    submit(store, version, {"x": number})
+took = []
+for _ in range(200):
+    began = time.perf_counter()
+    taken = queue.take(store, store.owner.name, queue.Limits(total=10**6))
+    took.append(time.perf_counter() - began)
+    queue.finish(store, taken.run_id)
+print(statistics.median(took))
+"""
+
+
+class Client:
+    """One connection to the server."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self._connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
+        self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+
+    def ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        text = None if body is None else json.dumps(body)
+        self._connection.request(method, path, text, self._headers)
+        answer = self._connection.getresponse()
+        content = answer.read()
+        assert answer.status in (200, 202), content
+        return dict(json.loads(content))
+
+    def submit(self, x: int, *, wait_s: float = 0) -> dict[str, Any]:
+        return self.ask("POST", f"/pipelines/flow?wait={wait_s:g}", {"ParameterAssignments": {"x": x}})
+
+
+@contextmanager
+def published() -> Iterator[tuple[Path, dict[str, str]]]:
+    """A folder with a published pipeline, and the variables of its workspace."""
+    with tempfile.TemporaryDirectory(prefix="pipelite-serving-") as name:
+        folder = Path(name)
+        (folder / "flow.py").write_text(FLOW)
+        variables = {**os.environ, "PIPELITE_WORKSPACE": f"{folder}/.pipelite", "PIPELITE_GRACE": "1"}
+        command = [sys.executable, "-m", "pipelite", "publish", "flow.py:flow"]
+        subprocess.run(command, cwd=folder, env=variables, check=True, capture_output=True)
+        yield folder, variables
+
+
+@contextmanager
+def served(*options: str) -> Iterator[tuple[Client, psutil.Process]]:
+    """A server of a published pipeline, with a client."""
+    with published() as (folder, variables):
+        command = [sys.executable, "-m", "pipelite", "serve", "--port", "0", "--json", *options]
+        with subprocess.Popen(command, cwd=folder, env=variables, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            said = ""
+            while not said.endswith("}\n"):
+                said += process.stdout.readline()
+            told = json.loads(said)
+            yield Client(told["url"], Path(told["token_file"]).read_text().strip()), psutil.Process(process.pid)
+            process.terminate()
+
+
+def measure_requests(n: int) -> tuple[float, float]:
+    """Seconds of a request at the median, where nobody else asks; requests a second, one after the other."""
+    with served("--max-concurrent-runs", "1") as (client, _):
+        client.submit(0, wait_s=60)
+        took = []
+        for number in range(n // 10):
+            began = time.perf_counter()
+            client.submit(number)
+            took.append(time.perf_counter() - began)
+            time.sleep(0.02)
+        began = time.perf_counter()
+        for number in range(n):
+            client.submit(number)
+        rate = n / (time.perf_counter() - began)
+    return statistics.median(took), rate
+
+
+def measure_start(n: int) -> float:
+    """Seconds from a request to the start of the run's first step, with a warm runner; the median."""
+    with served() as (client, _):
+        client.submit(-1, wait_s=60)
+        took = []
+        for number in range(n):
+            began = time.time()
+            run = client.submit(1000 + number, wait_s=60)
+            step = client.ask("GET", f"/runs/{run['Id']}")["Steps"]["add"]
+            took.append(parse(step["StartedAt"]) - began)
+    return statistics.median(took)
+
+
+def parse(text: str) -> float:
+    import datetime as dt
+
+    return dt.datetime.fromisoformat(text).timestamp()
+
+
+def measure_idle(seconds: int) -> tuple[float, float]:
+    """Megabytes, and per cent of a core, of a server with nothing to do."""
+    with served() as (_, process):
+        time.sleep(3)
+        before = sum(process.cpu_times()[:2])
+        time.sleep(seconds)
+        used = sum(process.cpu_times()[:2]) - before
+        return process.memory_info().rss / 1e6, 100 * used / seconds
+
+
+def measure_take(n: int) -> float:
+    """Seconds of the claim of a run, with so many that wait; the median."""
+    with published() as (folder, variables):
+        command = [sys.executable, "-c", TAKE, str(n)]
+        done = subprocess.run(command, cwd=folder, env=variables, check=True, stdout=subprocess.PIPE, text=True)
+        return float(done.stdout)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a tenth of everything, to see that it works")
+    part = 10 if parser.parse_args().quick else 1
+    request_s, rate = measure_requests(2_000 // part)
+    start_s = measure_start(200 // part)
+    megabytes, percent = measure_idle(60 // part)
+    n = 100_000 // part
+    rows = [
+        ("from a POST to its 202, the run being in the queue", f"{1e3 * request_s:.1f} ms", "5 ms"),
+        ("such requests in a row, runs being executed beside", f"{rate:.0f} a second", "300 a second"),
+        ("from a POST to the start of the first step, warm", f"{1e3 * start_s:.0f} ms", "100 ms"),
+        ("idle server: memory", f"{megabytes:.0f} MB", "60 MB"),
+        ("idle server: processor", f"{percent:.2f} % of a core", "0.2 %"),
+        (f"claim of the next of {n:,} runs", f"{1e3 * measure_take(n):.2f} ms", "2 ms"),
+    ]
+    print(machine())
+    print(simple_table(("what", "figure", "target"), rows))
+
+
+if __name__ == "__main__":
+    main()
