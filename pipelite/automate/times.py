@@ -181,6 +181,8 @@ def to_utc(moment: datetime, timezone: str) -> datetime:
     """A moment as UTC, in whole seconds; without a zone it is what clocks in `timezone` show."""
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=get_zone(timezone))
+    if not 1970 <= moment.year < 9999:
+        raise ScheduleError(f"{moment.isoformat()} is out of range; years from 1970 to 9998 are expected")
     return moment.astimezone(UTC).replace(microsecond=0)
 
 

@@ -81,7 +81,7 @@ def walls(timing, after, count):
 @pytest.mark.parametrize(("zone", "year"), ZONES_AND_YEARS)
 def test_cron_is_what_a_look_at_every_minute_says(zone, year):
     for day in find_changes(zone, year) or [NOW]:
-        since, until = day - DAY / 2, day + DAY * 3 / 2
+        since, until = day - DAY / 4, day + DAY * 5 / 4
         minutes = Minutes(zone, since, until)
         for expression in EXPRESSIONS:
             means = Cron(expression).means
@@ -214,6 +214,7 @@ def test_what_would_never_be_due_or_cannot_be_read_is_refused(expression, messag
         ({"cron": "@daily", "dst_gap": "jump"}, "'shift', 'skip' is expected"),
         ({"cron": "@daily", "dst_fold": "third"}, "'first', 'last', 'both' is expected"),
         ({"every": 60, "end": datetime(2025, 1, 1)}, "would never be due"),
+        ({"every": 60, "start": datetime(1, 1, 1), "timezone": "Asia/Tokyo"}, "out of range"),
     ],
 )
 def test_what_is_wrong_with_a_timing_is_told(wrong, message):
