@@ -6,25 +6,23 @@ from pathlib import Path
 
 import click
 
-from pipelite.cli.options import workspace_option
+from pipelite.cli.options import json_option, workspace_option
 
 
 @click.command()
 @click.option("--max-runs", type=click.IntRange(1), metavar="NUMBER", help="At once; by default as many as cores.")
 @click.option("--max-per-pipeline", type=click.IntRange(1), metavar="NUMBER", help="Of one published name at once.")
 @click.option("--grace", type=click.FloatRange(0), default=None, help="Seconds that running steps have at the end; 30.")
-@click.option(
-    "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Of the log's lines."
-)
 @click.option("--print-systemd-unit", is_flag=True, help="Print a unit that has systemd run it, and exit.")
 @workspace_option
+@json_option
 def daemon(
     *,
     max_runs: int | None,
     max_per_pipeline: int | None,
     grace: float | None,
-    log_format: str,
     print_systemd_unit: bool,
+    as_json: bool,
 ) -> None:
     """Execute queued runs and see to schedules, until told to end.
 
@@ -47,6 +45,4 @@ def daemon(
         click.echo(format_systemd_unit(Path(find_workspace()).resolve(), grace_s=grace_s), nl=False)
         return
     total = max_runs or max(2, os.cpu_count() or 1)
-    run_daemon(
-        open_store(), Limits(total=total, per_name=max_per_pipeline), grace_s=grace_s, as_json=log_format == "json"
-    )
+    run_daemon(open_store(), Limits(total=total, per_name=max_per_pipeline), grace_s=grace_s, as_json=as_json)

@@ -21,7 +21,7 @@ def daemon(folder):
 
     def start(*words, **environment):
         process = subprocess.Popen(
-            [sys.executable, "-m", "pipelite", "daemon", "--log-format", "json", *words],
+            [sys.executable, "-m", "pipelite", "daemon", "--json", *words],
             env={**os.environ, **environment},
             stdout=subprocess.PIPE,
             text=True,
