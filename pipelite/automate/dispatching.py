@@ -17,7 +17,7 @@ from pipelite.execute import recover_dead_runs
 from pipelite.store import Store, find_dead_runs, get_version
 
 #: Seconds between two looks at whether others have written something.
-POLL_S = 0.1
+POLL_S = 0.25
 #: Seconds between two looks at what has become of all that was taken.
 SETTLE_S = 2.0
 
