@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pipelite.store import finite
+
 #: What is sent where a hook says nothing else; the form that Standard Webhooks proposes.
 DEFAULT_BODY: Mapping[str, Any] = {"type": "run.{{event}}", "timestamp": "{{at}}", "data": "{{run}}"}
 
@@ -98,20 +100,10 @@ def _look_up(name: str, fields: Mapping[str, Any]) -> Any:
         value = value.get(field)
         if dot:
             value = value.get(key) if isinstance(value, Mapping) else None
-    return _finite(value)
+    return finite(value)
 
 
 def _as_text(value: Any) -> str:
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(part) for part in value]
-    return value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -14,6 +13,7 @@ from flask import Request, Response
 from pipelite.serve.refusals import Refusal
 from pipelite.serve.service import Service
 from pipelite.serve.tokens import Token
+from pipelite.store import finite
 
 
 @attrs.frozen(kw_only=True)
@@ -54,20 +54,10 @@ def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = No
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
     except ValueError:
-        text = json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"), default=_plain)
+        text = json.dumps(finite(value), ensure_ascii=False, separators=(",", ":"), default=_plain)
     content = text.encode("utf-8", "backslashreplace")
     return Response(content + b"\n", status=status, headers=dict(headers or {}), content_type="application/json")
 
 
 def _plain(value: Any) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(part) for part in value]
-    return value

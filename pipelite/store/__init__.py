@@ -37,7 +37,7 @@ from pipelite.store.reader import (
     is_cancel_requested,
     list_runs,
 )
-from pipelite.store.rows import decode_outputs, encode_outputs, encode_reads, now_text, to_json, to_text
+from pipelite.store.rows import decode_outputs, encode_outputs, encode_reads, finite, now_text, to_json, to_text
 from pipelite.store.schema import (
     ARTIFACT_COLUMNS,
     METRIC_COLUMNS,
@@ -116,6 +116,7 @@ __all__ = [
     "find_known",
     "find_log_part",
     "find_workspace",
+    "finite",
     "get_code",
     "get_earlier_step_runs",
     "get_environments_mode",

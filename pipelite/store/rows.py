@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -18,6 +19,17 @@ def to_json(value: Any) -> str:
     """Compact JSON that can be stored: text as it is, except for halves of surrogate pairs, which UTF-8 cannot hold."""
     text = _encode(value)
     return text if _is_storable(text) else json.dumps(value, separators=(",", ":"))
+
+
+def finite(value: Any) -> Any:
+    """A value as every reader of JSON takes it: numbers that JSON does not have become null, keys texts."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): finite(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(part) for part in value]
+    return value
 
 
 def to_text(moment: datetime | None) -> str | None:
