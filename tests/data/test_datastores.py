@@ -99,6 +99,7 @@ class TestCredentials:
             {"client_kwargs": {"aws_secret_access_key": "s3cr3t"}},
             {"account_key": "s3cr3t"},
             {"password": "x"},
+            {"token": "ya29.s3cr3t"},
         ],
     )
     def test_a_secret_among_the_options_is_refused(self, stores, workspace, options):
@@ -106,6 +107,11 @@ class TestCredentials:
             stores.register("lake", "s3://bucket", options=options)
 
         assert "s3cr3t" not in str(caught.value)
+
+    def test_a_way_to_sign_in_is_no_secret(self, stores):
+        store = stores.register("lake", "gcs://bucket", options={"token": "google_default"})
+
+        assert store.kind == "gcs"
 
     def test_a_password_in_the_url_is_refused_and_not_repeated(self, stores):
         with pytest.raises(DatastoreError, match="the URL holds a password") as caught:

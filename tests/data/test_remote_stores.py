@@ -1,4 +1,5 @@
-"""Datastores and datasets on real servers: S3 (moto), Azure Blob (Azurite), SFTP (OpenSSH), HTTP (Python's own)."""
+"""Datastores and datasets on real servers: S3 (moto), Azure Blob (Azurite), Google Cloud Storage
+(fake-gcs-server), SFTP (OpenSSH), HTTP (Python's own)."""
 
 import sys
 import threading
