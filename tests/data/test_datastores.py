@@ -111,7 +111,7 @@ class TestCredentials:
     def test_a_way_to_sign_in_is_no_secret(self, stores):
         store = stores.register("lake", "gcs://bucket", options={"token": "google_default"})
 
-        assert store.kind == "gcs"
+        assert store.protocol == "gcs"
 
     def test_a_password_in_the_url_is_refused_and_not_repeated(self, stores):
         with pytest.raises(DatastoreError, match="the URL holds a password") as caught:
