@@ -113,9 +113,9 @@ class Pipeline(Generic[P, R]):
 
     def submit(self, **parameters: Any) -> Run:
         """Start it in a background thread of this process, which waits for it at exit."""
-        # What starts workers needs this, and it refuses to be imported once the main thread has come to its end.
-        import concurrent.futures.process  # noqa: F401
+        from pipelite.api.starting import stay_for_runs
 
+        stay_for_runs()
         return self._start(parameters, shows_progress=False)
 
     def publish(

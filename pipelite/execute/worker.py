@@ -19,7 +19,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from multiprocessing.connection import Connection
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -32,7 +31,6 @@ from pipelite.execute.badges import VARIABLE as BADGE_VARIABLE
 from pipelite.execute.capture import OutputFile, silence
 from pipelite.execute.ending import adopt_orphans, own_badge
 from pipelite.execute.failures import describe_exception
-from pipelite.execute.framing import receive, send
 from pipelite.execute.functions import describe_import_error, import_module, receive_function
 from pipelite.execute.inherited import keep_file
 from pipelite.execute.leftovers import end_leftovers, has_children
@@ -460,13 +458,13 @@ _worker: Worker | None = None
 _pool_script: ModuleType | None = None
 
 
-def serve(parent: int, line: Connection) -> None:
-    """The life of a local worker: run batches that come until the other end is closed."""
+def start_pool_worker(parent: int) -> None:
+    """Prepare a fresh worker process of loky, as its initializer."""
+    from joblib.externals.loky import process_executor
+
+    # It starts a new process where one has grown by 300 MB; that one would not know the run and its functions.
+    process_executor._MAX_MEMORY_LEAK_SIZE = float("inf")
     start_worker(parent)
-    # It came by inheritance; what a step starts has no part in it.
-    os.set_inheritable(line.fileno(), False)
-    while (payload := receive(line.fileno())) is not None:
-        send(line.fileno(), run_batch(payload))
 
 
 def start_worker(parent: int) -> None:
@@ -502,10 +500,10 @@ def _pass_over_sigterm() -> None:
 
 
 def _become_nobodys_script() -> None:
-    """Put an empty module in the place of the start-up script of loky's processes.
+    """Put an empty module in the place of the pool's own start-up script.
 
     What is looked up in `__main__` is looked up for the user: a notebook's classes, the name of the running script. The
-    first one is kept, as code of it is still running.
+    pool's script is kept, as code of it is still running.
     """
     global _pool_script
     _pool_script = sys.modules["__main__"]
@@ -513,7 +511,10 @@ def _become_nobodys_script() -> None:
 
 
 def run_batch(payload: bytes) -> bytes:
-    """Run a pickled `Batch`; gives a pickled `Returned`."""
+    """Run a pickled `Batch`; gives a pickled `Returned`.
+
+    Bytes in, bytes out: the pool then has nothing to look into, and plain pickle is faster than its own.
+    """
     assert _worker is not None
     try:
         returned = _worker.run(pickle.loads(payload))
@@ -524,7 +525,7 @@ def run_batch(payload: bytes) -> bytes:
 
 
 def _leave_with_parent(parent: int) -> None:
-    # A worker would finish its step before it saw that its parent got SIGKILL. The watcher
+    # The pool's workers outlive a parent that got SIGKILL by up to a minute, and finish its steps meanwhile. The watcher
     # ends them sooner, also where C code keeps this thread from running; this is for the case that it was killed itself.
     while os.getppid() == parent:
         time.sleep(PARENT_POLL_S)
