@@ -36,6 +36,7 @@ class Slot:
     def __init__(self, number: int) -> None:
         self.number = number
         self._executor: Any = None
+        self._call: Any = None
         #: Its worker, as soon as one was started.
         self.worker: WorkerProcess | None = None
         #: Number of the run setup that its worker has.
@@ -55,7 +56,7 @@ class Slot:
         """
         if self._executor is None:
             self._start()
-        return self._executor.submit(self._run_batch, pickle.dumps(batch, pickle.HIGHEST_PROTOCOL))  # type: ignore[no-any-return]
+        return self._executor.submit(self._call, pickle.dumps(batch, pickle.HIGHEST_PROTOCOL))  # type: ignore[no-any-return]
 
     def files_name(self) -> str | None:
         """Name of its worker's files."""
@@ -84,7 +85,7 @@ class Slot:
         """Start the worker, without waiting for it."""
         executors, worker = _import_executors()
         badge = make_badge()
-        self._run_batch = worker.run_batch
+        self._call = worker.pool_call
         self._executor = executor = executors.ProcessPoolExecutor(
             max_workers=1,
             initializer=worker.start_pool_worker,
@@ -175,7 +176,7 @@ _target: LocalTarget | None = None
 _target_pid: int | None = None
 _target_lock = threading.Lock()
 _import_lock = threading.Lock()
-_wait_for_runs: Callable[[], None] = lambda: None
+_wait_for_runs: Callable[[], None] | None = None
 
 
 def local_target() -> LocalTarget:
@@ -219,7 +220,8 @@ def end_after(wait_for_runs: Callable[[], None] | None = None) -> None:
 
 def _end() -> None:
     try:
-        _wait_for_runs()
+        if _wait_for_runs is not None:
+            _wait_for_runs()
     finally:
         _let_workers_go()
         executors: Any = sys.modules.get(_EXECUTORS)

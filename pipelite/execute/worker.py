@@ -524,6 +524,23 @@ def run_batch(payload: bytes) -> bytes:
     return pickle.dumps(returned, pickle.HIGHEST_PROTOCOL)
 
 
+class _PoolCall:
+    """`run_batch` as loky is given it.
+
+    It is pickled by its name at once; of a function cloudpickle would find out with each call how to pickle it, which
+    takes longer than all the rest of the call.
+    """
+
+    def __call__(self, payload: bytes) -> bytes:
+        return run_batch(payload)
+
+    def __reduce__(self) -> str:
+        return "pool_call"
+
+
+pool_call = _PoolCall()
+
+
 def _leave_with_parent(parent: int) -> None:
     # The pool's workers outlive a parent that got SIGKILL by up to a minute, and finish its steps meanwhile. The watcher
     # ends them sooner, also where C code keeps this thread from running; this is for the case that it was killed itself.
