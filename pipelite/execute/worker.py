@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import functools
 import itertools
 import multiprocessing
 import os
@@ -237,9 +238,7 @@ class Worker:
             # Before the outputs are stored: nothing may go on writing to them.
             self._end_leftovers(item)
             if item.records_reads:
-                reads = self.reads.stop(
-                    working_directory=setup.working_directory, ignored=self._ignored_reads(item, here)
-                )
+                reads = self.reads.stop(working_directory=setup.working_directory, ignored=self._ignored_reads(item))
             # The inputs are not needed any more: an output may be as large as memory allows.
             del args, kwargs
             put = self._store_outputs(item, value, here)
@@ -380,9 +379,10 @@ class Worker:
     def _put(self, item: WorkItem, name: str, value: Any, scratch: Path | None) -> ArtifactRef:
         return self.store.put(value, output=name, step=item.name, identify=self.fingerprinter.value, scratch=scratch)
 
-    def _ignored_reads(self, item: WorkItem, here: context.StepContext) -> tuple[str, ...]:
+    def _ignored_reads(self, item: WorkItem) -> tuple[str, ...]:
         assert self.setup is not None
-        return (*item.input_paths, *(os.path.join(self.setup.root, area) for area in (*AREAS, CACHE)))
+        root = self.setup.root
+        return (*item.input_paths, *[f"{root}{os.sep}{area}" for area in (*AREAS, CACHE)])
 
 
 _PLAIN = frozenset({int, float, str, bool, type(None)})
@@ -551,7 +551,14 @@ def _leave_with_parent(parent: int) -> None:
 
 def to_text(seconds: float) -> str:
     """Seconds since the epoch as times stand in rows."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
+    whole, rest = divmod(round(seconds * 1e6), 1_000_000)
+    return f"{_second_to_text(whole)}.{rest:06d}+00:00"
+
+
+@functools.lru_cache(maxsize=4)
+def _second_to_text(second: int) -> str:
+    # Once a second, and not twice a step.
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _children_cpu() -> float:
