@@ -40,11 +40,6 @@ def living_executions() -> list[Execution]:
     return list(_living)
 
 
-def stay_for_runs() -> None:
-    """Have the interpreter wait for the runs of this process when its main thread ends."""
-    end_after(_wait_for_runs)
-
-
 def _wait_for_runs() -> None:
     try:
         _join_all()
@@ -82,6 +77,7 @@ class Execution:
                 self._ended.set()
 
         _living.add(self)
+        end_after(_wait_for_runs)
         # Not a daemon: the interpreter waits for it at exit.
         threading.Thread(target=run, name=f"pipelite-run-{self._record.id}").start()
 

@@ -25,7 +25,6 @@ from pipelite.records import Failure
 #: How many slots this machine has, where it should not be the number of its cores.
 SLOTS_VARIABLE = "PIPELITE_SLOTS"
 
-_EXECUTORS = "joblib.externals.loky.process_executor"
 #: At the interpreter's end idle workers have this long to end by themselves.
 GO_WITHIN_S = 2.0
 
@@ -76,7 +75,7 @@ class Slot:
         self.sources = {}
 
     def dismiss(self, *, kill_workers: bool = False) -> None:
-        """Have the worker end by itself, once it has done what it was sent."""
+        """Have the worker end by itself, once it has done what it was sent, or killed."""
         executor, self._executor = self._executor, None
         if executor is not None:
             executor.shutdown(wait=False, kill_workers=kill_workers)
@@ -199,18 +198,22 @@ def close_local_target() -> None:
             dismiss_watcher()
 
 
-def end_after(wait_for_runs: Callable[[], None] | None = None) -> None:
-    """When the main thread ends, have the interpreter wait for runs first and let workers go then.
+def end_after(wait_for_runs: Callable[[], None]) -> None:
+    """What to wait for, before workers go, when the main thread has ended."""
+    global _wait_for_runs
+    _wait_for_runs = wait_for_runs
+
+
+def end_in_order() -> None:
+    """Have the interpreter wait for runs when the main thread has ended, let workers go then, and end pools after that.
 
     Pools refuse work from the end of the main thread on, which is when `threading` calls what was registered with it, the
     last first; the functions of `atexit` would come too late. `concurrent.futures` registers so itself.
     """
-    global _wait_for_runs
     # These register theirs where they are imported, which fails once the main thread has ended.
     import concurrent.futures.process
     import concurrent.futures.thread  # noqa: F401
 
-    _wait_for_runs = wait_for_runs or _wait_for_runs
     # Private, and the only way; without it the functions of pools are called first.
     register = getattr(threading, "_register_atexit", lambda function: None)
     with contextlib.suppress(RuntimeError):
@@ -224,7 +227,7 @@ def _end() -> None:
             _wait_for_runs()
     finally:
         _let_workers_go()
-        executors: Any = sys.modules.get(_EXECUTORS)
+        executors: Any = sys.modules.get("joblib.externals.loky.process_executor")
         if executors is not None:
             executors._python_exit()
 
@@ -240,7 +243,7 @@ def _import_executors() -> tuple[Any, Any]:
             # Else it registers a function of its own with each executor: they would be called before ours, and fail to
             # be registered where a worker is replaced after the end of the main thread.
             process_executor.process_pool_executor_at_exit = _end
-            end_after()
+            end_in_order()
         return process_executor, worker
 
 
