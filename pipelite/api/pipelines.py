@@ -14,7 +14,7 @@ from pipelite.api.interrupts import read_grace
 from pipelite.api.workspace import open_store
 from pipelite.define import Graph, Step, bind_parameters, is_tracing, parameters_of, prefix, trace
 from pipelite.errors import DefinitionError, TracingError
-from pipelite.execute import Coordinator, preview, stop_if_importing_script
+from pipelite.execute import Coordinator, end_in_order, preview, stop_if_importing_script
 from pipelite.fingerprint import main_name, module_name
 from pipelite.records import RESULT
 
@@ -113,9 +113,7 @@ class Pipeline(Generic[P, R]):
 
     def submit(self, **parameters: Any) -> Run:
         """Start it in a background thread of this process, which waits for it at exit."""
-        # What starts workers needs this, and it refuses to be imported once the main thread has come to its end.
-        import concurrent.futures.process  # noqa: F401
-
+        end_in_order()
         return self._start(parameters, shows_progress=False)
 
     def publish(

@@ -16,7 +16,7 @@ from pipelite.api.runs import Run, advise
 from pipelite.api.sources import keep_sources
 from pipelite.define import describe_place
 from pipelite.errors import PipeliteError, StepFailed
-from pipelite.execute import Coordinator, Progress, Targets, load_exception
+from pipelite.execute import Coordinator, Progress, Targets, end_after, load_exception
 from pipelite.fingerprint.tracked import TrackedData
 from pipelite.records import RunRecord, Status
 from pipelite.store import RunWriter, create_run, dumps_value, take_over, take_queued
@@ -32,11 +32,28 @@ _LOOK_S = 0.05
 
 #: Those of this process that have not ended.
 _living: set[Execution] = set()
+os.register_at_fork(after_in_child=_living.clear)
 
 
 def living_executions() -> list[Execution]:
     """Runs that threads of this process are running now."""
     return list(_living)
+
+
+def _wait_for_runs() -> None:
+    try:
+        _join_all()
+    except KeyboardInterrupt:
+        for execution in living_executions():
+            execution.coordinator.interrupt("Ctrl-C at the end of its script", at_once=True)
+        _join_all()
+
+
+def _join_all() -> None:
+    # One may start another, by a hook.
+    while _living:
+        for execution in living_executions():
+            execution.join(None)
 
 
 class Execution:
@@ -60,6 +77,7 @@ class Execution:
                 self._ended.set()
 
         _living.add(self)
+        end_after(_wait_for_runs)
         # Not a daemon: the interpreter waits for it at exit.
         threading.Thread(target=run, name=f"pipelite-run-{self._record.id}").start()
 

@@ -16,7 +16,7 @@ from pipelite.execute.interpreters import LIBRARY_VARIABLE, Interpreter
 from pipelite.execute.outliving import start_outliving
 from pipelite.execute.preview import preview
 from pipelite.execute.recovery import recover_dead_runs
-from pipelite.execute.slots import SLOTS_VARIABLE, count_slots, local_target
+from pipelite.execute.slots import SLOTS_VARIABLE, count_slots, end_after, end_in_order, local_target
 from pipelite.execute.snapshot import collect_sources
 from pipelite.execute.targets import BUILT_IN, Targets, check_setting
 
@@ -37,6 +37,8 @@ __all__ = [
     "collect_sources",
     "count_slots",
     "current_run",
+    "end_after",
+    "end_in_order",
     "find_engine",
     "import_module",
     "load_exception",

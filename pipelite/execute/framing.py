@@ -1,4 +1,4 @@
-"""Messages on a pipe or a socket: the length, then the bytes."""
+"""Messages on a pipe: the length, then the bytes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,10 @@ _LENGTH = struct.Struct("<Q")
 _PART_BYTES = 1 << 20
 
 
-def frame(payload: bytes) -> bytes:
-    """A message as it travels. In one piece: written in two it would wake the reader twice."""
-    return _LENGTH.pack(len(payload)) + payload
-
-
 def send(descriptor: int, payload: bytes) -> None:
     """Write one message."""
-    view = memoryview(frame(payload))
+    # In one piece: written in two it would wake the reader twice.
+    view = memoryview(_LENGTH.pack(len(payload)) + payload)
     while view:
         view = view[os.write(descriptor, view) :]
 

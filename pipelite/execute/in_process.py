@@ -110,7 +110,7 @@ class ThreadWorker(Worker):
                         value = function(*args, **kwargs)
                         duration = time.monotonic() - started
                         reads = recorder.digests(
-                            working_directory=setup.working_directory, ignored=self._ignored_reads(item, here)
+                            working_directory=setup.working_directory, ignored=self._ignored_reads(item)
                         )
                 else:
                     leave_thread_alone()

@@ -98,6 +98,10 @@ class WorkItem(NamedTuple):
     #: For a target that ends steps itself.
     timeout_s: float | None = None
 
+    # Named tuples pickle themselves by a call of their own, and take three times as long.
+    def __reduce__(self) -> tuple[Any, ...]:
+        return WorkItem, tuple(self)
+
 
 class Batch(NamedTuple):
     """What one call sends to a worker."""
@@ -107,6 +111,9 @@ class Batch(NamedTuple):
     items: tuple[WorkItem, ...]
     #: Seconds after which the rest of the items is handed back.
     budget_s: float
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Batch, tuple(self)
 
 
 class Outcome(NamedTuple):
@@ -137,6 +144,9 @@ class Outcome(NamedTuple):
     #: Bytes of the worker's spool up to the end of this step.
     spool_end: int
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Outcome, tuple(self)
+
 
 #: What a target that ends steps itself calls a canceled one: no exception has such a name.
 CANCELED = "(canceled)"
@@ -161,3 +171,6 @@ class Returned(NamedTuple):
     spool_part: bytes = b""
     #: Why nothing came of it: the worker that had it first was lost, or it could not begin.
     loss: str | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Returned, tuple(self)

@@ -45,7 +45,8 @@ class SharedSlots:
         #: Locks that the waiting thread has taken and the coordinator has not.
         self._ready: list[FileLock] = []
         self._thread: threading.Thread | None = None
-        self._yielded_at = 0.0
+        #: When a slot was given up last, and when it was last looked whether one has to be (monotonic).
+        self._yielded_at = self._looked_at = 0.0
 
     def acquire(self, count: int) -> list[FileLock] | None:
         """Take the locks of `count` slots; None if they are not free or others are before us.
@@ -83,8 +84,9 @@ class SharedSlots:
     def must_yield(self, since: float) -> bool:
         """Whether a slot that is held since then (by the monotonic clock) is to be given up as soon as it is idle."""
         now = time.monotonic()
-        if now - since < KEEP_S or now - self._yielded_at < KEEP_S:
+        if now - since < KEEP_S or now - self._yielded_at < KEEP_S or now - self._looked_at < FIRST_LOOK_S:
             return False
+        self._looked_at = now
         with self._guard:
             must = self._is_anybody_in_line() or any(
                 not _is_free(signal) for signal in self._signals[1 : self._held - 1]

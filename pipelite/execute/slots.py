@@ -1,28 +1,26 @@
-"""The local compute target: slots, each a worker process of joblib's loky and the way to it.
+"""The local compute target: slots, each a loky executor with a single worker.
 
 One worker a slot, so that ending one step, or its death, touches no other.
 """
 
 from __future__ import annotations
 
-import atexit
+import contextlib
 import itertools
 import os
 import pickle
+import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from typing import Any
 
 from pipelite.execute.ending import WorkerProcess, dismiss_watcher, end_workers, make_badge, wear
 from pipelite.execute.exchange import Exchange
 from pipelite.execute.messages import Batch, RunSetup
 from pipelite.execute.threads import CORES_VARIABLE, STEP_SLOTS_VARIABLE, make_worker_environment
 from pipelite.records import Failure
-
-if TYPE_CHECKING:
-    from pipelite.execute.channel import Channel
 
 #: How many slots this machine has, where it should not be the number of its cores.
 SLOTS_VARIABLE = "PIPELITE_SLOTS"
@@ -36,7 +34,8 @@ class Slot:
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self._channel: Channel | None = None
+        self._executor: Any = None
+        self._call: Any = None
         #: Its worker, as soon as one was started.
         self.worker: WorkerProcess | None = None
         #: Number of the run setup that its worker has.
@@ -54,9 +53,9 @@ class Slot:
         RuntimeError
             If the worker died since the last batch; `replace` helps.
         """
-        if self._channel is None:
-            self._channel = self._start()
-        return self._channel.submit(pickle.dumps(batch, pickle.HIGHEST_PROTOCOL))
+        if self._executor is None:
+            self._start()
+        return self._executor.submit(self._call, pickle.dumps(batch, pickle.HIGHEST_PROTOCOL))  # type: ignore[no-any-return]
 
     def files_name(self) -> str | None:
         """Name of its worker's files."""
@@ -70,40 +69,35 @@ class Slot:
         worker, self.worker = self.worker, None
         if worker is not None:
             end_workers([worker])
-        self.dismiss()
+        self.dismiss(kill_workers=True)
         self.setup = None
         self.functions = set()
         self.sources = {}
 
-    def dismiss(self) -> None:
-        """Have the worker end by itself, once it has done what it was sent."""
-        channel, self._channel = self._channel, None
-        if channel is not None:
-            channel.close()
+    def dismiss(self, *, kill_workers: bool = False) -> None:
+        """Have the worker end by itself, once it has done what it was sent, or killed."""
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            executor.shutdown(wait=False, kill_workers=kill_workers)
 
-    def _start(self) -> Channel:
+    def _start(self) -> None:
         """Start the worker, without waiting for it."""
-        with _import_lock:
-            # Its modules import each other in a ring: a second thread would find them half there.
-            from joblib.externals.loky.backend.process import LokyProcess
-
-            from pipelite.execute.channel import Channel
-            from pipelite.execute.worker import serve
-
+        executors, worker = _import_executors()
         badge = make_badge()
-        channel = Channel()
-        process = LokyProcess(
-            target=serve,
-            args=(os.getpid(), channel.worker_end),
+        self._call = worker.pool_call
+        self._executor = executor = executors.ProcessPoolExecutor(
+            max_workers=1,
+            initializer=worker.start_pool_worker,
+            initargs=(os.getpid(),),
             env=wear(make_worker_environment(os.environ), badge),
         )
-        process.start()
-        channel.open()
+        executor._ensure_executor_running()
+        # With a writer of our own the pool's reader would wait for ever for the rest of a result whose writer died.
+        executor._result_queue._writer.close()
+        process = next(iter(executor._processes.values()), None)
+        if process is None:
+            raise RuntimeError("a worker process ended as soon as it was started")
         self.worker = WorkerProcess(process, badge)
-        # Registered after that of multiprocessing, it is called before: that one waits for all processes.
-        atexit.unregister(_let_workers_go)
-        atexit.register(_let_workers_go)
-        return channel
 
 
 class LocalTarget:
@@ -181,6 +175,7 @@ _target: LocalTarget | None = None
 _target_pid: int | None = None
 _target_lock = threading.Lock()
 _import_lock = threading.Lock()
+_wait_for_runs: Callable[[], None] | None = None
 
 
 def local_target() -> LocalTarget:
@@ -203,8 +198,57 @@ def close_local_target() -> None:
             dismiss_watcher()
 
 
+def end_after(wait_for_runs: Callable[[], None]) -> None:
+    """What to wait for, before workers go, when the main thread has ended."""
+    global _wait_for_runs
+    _wait_for_runs = wait_for_runs
+
+
+def end_in_order() -> None:
+    """Have the interpreter wait for runs when the main thread has ended, let workers go then, and end pools after that.
+
+    Pools refuse work from the end of the main thread on, which is when `threading` calls what was registered with it, the
+    last first; the functions of `atexit` would come too late. `concurrent.futures` registers so itself.
+    """
+    # These register theirs where they are imported, which fails once the main thread has ended.
+    import concurrent.futures.process
+    import concurrent.futures.thread  # noqa: F401
+
+    # Private, and the only way; without it the functions of pools are called first.
+    register = getattr(threading, "_register_atexit", lambda function: None)
+    with contextlib.suppress(RuntimeError):
+        # Refused if the main thread has ended: then the one that waits for this run is registered, and is being called.
+        register(_end)
+
+
+def _end() -> None:
+    try:
+        if _wait_for_runs is not None:
+            _wait_for_runs()
+    finally:
+        _let_workers_go()
+        executors: Any = sys.modules.get("joblib.externals.loky.process_executor")
+        if executors is not None:
+            executors._python_exit()
+
+
+def _import_executors() -> tuple[Any, Any]:
+    with _import_lock:
+        # joblib's modules import each other in a ring: a second thread would find them half there.
+        from joblib.externals.loky import process_executor
+
+        from pipelite.execute import worker
+
+        if process_executor.process_pool_executor_at_exit is not _end:
+            # Else it registers a function of its own with each executor: they would be called before ours, and fail to
+            # be registered where a worker is replaced after the end of the main thread.
+            process_executor.process_pool_executor_at_exit = _end
+            end_in_order()
+        return process_executor, worker
+
+
 def _let_workers_go() -> None:
-    """At the end of the interpreter: let workers end as programs do, but not for ever."""
+    """Let workers end as programs do, but not for ever."""
     with _target_lock:
         if _target is None or _target_pid != os.getpid():
             return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import functools
 import itertools
 import multiprocessing
 import os
@@ -19,7 +20,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from multiprocessing.connection import Connection
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -32,7 +32,6 @@ from pipelite.execute.badges import VARIABLE as BADGE_VARIABLE
 from pipelite.execute.capture import OutputFile, silence
 from pipelite.execute.ending import adopt_orphans, own_badge
 from pipelite.execute.failures import describe_exception
-from pipelite.execute.framing import receive, send
 from pipelite.execute.functions import describe_import_error, import_module, receive_function
 from pipelite.execute.inherited import keep_file
 from pipelite.execute.leftovers import end_leftovers, has_children
@@ -239,9 +238,7 @@ class Worker:
             # Before the outputs are stored: nothing may go on writing to them.
             self._end_leftovers(item)
             if item.records_reads:
-                reads = self.reads.stop(
-                    working_directory=setup.working_directory, ignored=self._ignored_reads(item, here)
-                )
+                reads = self.reads.stop(working_directory=setup.working_directory, ignored=self._ignored_reads(item))
             # The inputs are not needed any more: an output may be as large as memory allows.
             del args, kwargs
             put = self._store_outputs(item, value, here)
@@ -382,9 +379,10 @@ class Worker:
     def _put(self, item: WorkItem, name: str, value: Any, scratch: Path | None) -> ArtifactRef:
         return self.store.put(value, output=name, step=item.name, identify=self.fingerprinter.value, scratch=scratch)
 
-    def _ignored_reads(self, item: WorkItem, here: context.StepContext) -> tuple[str, ...]:
+    def _ignored_reads(self, item: WorkItem) -> tuple[str, ...]:
         assert self.setup is not None
-        return (*item.input_paths, *(os.path.join(self.setup.root, area) for area in (*AREAS, CACHE)))
+        root = self.setup.root
+        return (*item.input_paths, *[f"{root}{os.sep}{area}" for area in (*AREAS, CACHE)])
 
 
 _PLAIN = frozenset({int, float, str, bool, type(None)})
@@ -460,13 +458,13 @@ _worker: Worker | None = None
 _pool_script: ModuleType | None = None
 
 
-def serve(parent: int, line: Connection) -> None:
-    """The life of a local worker: run batches that come until the other end is closed."""
+def start_pool_worker(parent: int) -> None:
+    """Prepare a fresh worker process of loky, as its initializer."""
+    from joblib.externals.loky import process_executor
+
+    # It starts a new process where one has grown by 300 MB; that one would not know the run and its functions.
+    process_executor._MAX_MEMORY_LEAK_SIZE = float("inf")
     start_worker(parent)
-    # It came by inheritance; what a step starts has no part in it.
-    os.set_inheritable(line.fileno(), False)
-    while (payload := receive(line.fileno())) is not None:
-        send(line.fileno(), run_batch(payload))
 
 
 def start_worker(parent: int) -> None:
@@ -502,10 +500,10 @@ def _pass_over_sigterm() -> None:
 
 
 def _become_nobodys_script() -> None:
-    """Put an empty module in the place of the start-up script of loky's processes.
+    """Put an empty module in the place of the pool's own start-up script.
 
     What is looked up in `__main__` is looked up for the user: a notebook's classes, the name of the running script. The
-    first one is kept, as code of it is still running.
+    pool's script is kept, as code of it is still running.
     """
     global _pool_script
     _pool_script = sys.modules["__main__"]
@@ -513,7 +511,10 @@ def _become_nobodys_script() -> None:
 
 
 def run_batch(payload: bytes) -> bytes:
-    """Run a pickled `Batch`; gives a pickled `Returned`."""
+    """Run a pickled `Batch`; gives a pickled `Returned`.
+
+    Bytes in, bytes out: the pool then has nothing to look into, and plain pickle is faster than its own.
+    """
     assert _worker is not None
     try:
         returned = _worker.run(pickle.loads(payload))
@@ -523,8 +524,25 @@ def run_batch(payload: bytes) -> bytes:
     return pickle.dumps(returned, pickle.HIGHEST_PROTOCOL)
 
 
+class _PoolCall:
+    """`run_batch` as loky is given it.
+
+    It is pickled by its name at once; of a function cloudpickle would find out with each call how to pickle it, which
+    takes longer than all the rest of the call.
+    """
+
+    def __call__(self, payload: bytes) -> bytes:
+        return run_batch(payload)
+
+    def __reduce__(self) -> str:
+        return "pool_call"
+
+
+pool_call = _PoolCall()
+
+
 def _leave_with_parent(parent: int) -> None:
-    # A worker would finish its step before it saw that its parent got SIGKILL. The watcher
+    # The pool's workers outlive a parent that got SIGKILL by up to a minute, and finish its steps meanwhile. The watcher
     # ends them sooner, also where C code keeps this thread from running; this is for the case that it was killed itself.
     while os.getppid() == parent:
         time.sleep(PARENT_POLL_S)
@@ -533,7 +551,14 @@ def _leave_with_parent(parent: int) -> None:
 
 def to_text(seconds: float) -> str:
     """Seconds since the epoch as times stand in rows."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
+    whole, rest = divmod(round(seconds * 1e6), 1_000_000)
+    return f"{_second_to_text(whole)}.{rest:06d}+00:00"
+
+
+@functools.lru_cache(maxsize=4)
+def _second_to_text(second: int) -> str:
+    # Once a second, and not twice a step.
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _children_cpu() -> float:

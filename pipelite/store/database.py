@@ -87,7 +87,7 @@ class Database:
         self._turn_lock = FileLock(path.with_name(path.name + ".turn"), stays_open=True)
         self._writing = threading.RLock()
         self._process = os.getpid()
-        self._wal = path.with_name(path.name + "-wal")
+        self._wal = f"{path}-wal"
         #: Size of the log at the last try to copy it, and some more.
         self._checkpoint_at = 0
         self._open()
@@ -165,8 +165,10 @@ class Database:
             return self.connection().execute(sql, parameters).fetchall()
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
+    def write(self, *, is_small: bool = False) -> Iterator[sqlite3.Connection]:
         """Run the body as one transaction: committed at its end, rolled back if it raises.
+
+        After a small one that others follow, the size of the log is not looked at.
 
         Raises
         ------
@@ -178,7 +180,8 @@ class Database:
         connection = self.connection()
         with self._turn(), explained(self.path), transaction(connection, timeout_s=self.busy_timeout_s):
             yield connection
-        self._checkpoint_if_large(connection)
+        if not is_small:
+            self._checkpoint_if_large(connection)
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:
@@ -207,7 +210,7 @@ class Database:
         (https://sqlite.org/wal.html), so connections do not do it by themselves.
         """
         try:
-            size = self._wal.stat().st_size
+            size = os.stat(self._wal).st_size
         except FileNotFoundError:
             return
         if size < CHECKPOINT_BYTES:

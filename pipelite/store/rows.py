@@ -13,6 +13,7 @@ from typing import Any
 from pipelite.records import ArtifactRef, FileRead, MetricRecord, RunRecord, Status, StepRunRecord
 
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=True).encode
+_decode = json.JSONDecoder().raw_decode
 
 
 def to_json(value: Any) -> str:
@@ -87,7 +88,8 @@ def _is_storable(text: str) -> bool:
 
 def decode_outputs(text: str | None) -> dict[str, ArtifactRef]:
     """Outputs of a step run from their JSON."""
-    return {name: ArtifactRef(**fields) for name, fields in json.loads(text).items()} if text else {}
+    # Without the looks for space around it that `json.loads` takes: it was written by `encode_outputs`.
+    return {name: ArtifactRef(**fields) for name, fields in _decode(text)[0].items()} if text else {}
 
 
 def encode_reads(reads: tuple[FileRead, ...]) -> str:

@@ -230,7 +230,7 @@ class RunWriter:
         OwnershipLost
             If the run is no longer this owner's.
         """
-        with self._store.database.write() as connection:
+        with self._store.database.write(is_small=True) as connection:
             self._check_ownership(connection)
             return take_claims(self._store, connection, wishes, run_id=self.run_id, version=version)
 

@@ -357,6 +357,36 @@ if __name__ == "__main__":
     assert list(project.glob("ended-*"))
 
 
+def test_ctrl_c_while_a_script_waits_at_its_end_leaves_the_submitted_run_to_a_resume(project):
+    (project / "late.py").write_text("""
+import time
+from pipelite import pipeline, step
+
+@step
+def linger(seconds: float):
+    print("lingers", flush=True)
+    time.sleep(seconds)
+
+@pipeline
+def flow(seconds: float = 60.0):
+    linger(seconds)
+
+if __name__ == "__main__":
+    print(flow.submit().id, flush=True)
+""")
+    process = subprocess.Popen([sys.executable, "late.py"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    run = Workspace().run(process.stdout.readline().strip())
+    until = time.monotonic() + 30
+    while time.monotonic() < until and not any("lingers" in each.logs for each in run.steps.values()):
+        time.sleep(0.02)
+
+    process.send_signal(signal.SIGINT)
+
+    assert "Traceback" not in process.communicate(timeout=20)[1]
+    assert (run.status, run.error) == ("interrupted", "Ctrl-C at the end of its script")
+
+
 def test_no_process_outlives_a_script(project):
     done = python("-c", "import flow; flow.train.run(); import os; print(os.getpid())")
 

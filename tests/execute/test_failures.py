@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import signal
 import sys
@@ -13,6 +14,8 @@ import pytest
 
 from pipelite import Dataset, Workspace, current_run, pipeline, step
 from pipelite.errors import StepFailed
+from pipelite.execute.messages import Batch, Returned
+from pipelite.execute.slots import Slot
 
 
 @step
@@ -379,3 +382,23 @@ def test_what_a_step_had_in_its_scratch_folder_goes_when_it_is_ended():
         flow.run()
 
     assert list((Workspace().path / "tmp").iterdir()) == []
+
+
+class Unreadable:
+    """Can be sent, but not received."""
+
+    def __reduce__(self):
+        return int, ("no number",)
+
+
+def test_a_batch_that_a_worker_cannot_read_comes_back_with_the_reason():
+    slot = Slot(0)
+    try:
+        returned: Returned = pickle.loads(slot.submit(Batch(Unreadable(), (), (), 1.0)).result(30))
+    finally:
+        slot.replace()
+
+    assert returned.outcomes == ()
+    assert returned.is_spent
+    assert returned.loss is not None
+    assert "could not go on: ValueError" in returned.loss
