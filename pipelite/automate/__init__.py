@@ -28,6 +28,7 @@ from pipelite.automate.queue import (
 )
 from pipelite.automate.schedules import (
     CATCH_UPS,
+    HISTORY_DAYS,
     OVERLAPS,
     ScheduleRecord,
     SlotRecord,
@@ -81,6 +82,7 @@ __all__ = [
     "ENDS",
     "EVENTS",
     "FREQUENCIES",
+    "HISTORY_DAYS",
     "OVERLAPS",
     "STATUSES",
     "WEEK_DAYS",

@@ -22,6 +22,7 @@ from pipelite.automate.schedules import (
     decide,
     find_due,
     find_next_due,
+    forget,
     list_schedules,
     load_schedules,
     move_on,
@@ -200,6 +201,9 @@ def decide_due(connection: sqlite3.Connection, record: ScheduleRecord, now: date
         else:
             found.append(note(connection, record, slot, now, MISSED, reason))
     found += [decide(connection, record, slot, now) for slot in in_time]
+    if record.decided_at.date() < now.date():
+        # Once a day.
+        forget(connection, record, now)
     # There is none if the rules of its time zone have been changed since its slot was noted.
     move_on(connection, record, next_slot(record.timing, slots[-1] if slots else now), now)
     return [each for each in found if each is not None]

@@ -66,6 +66,10 @@ def _timing_options(command: Command) -> Command:
                 metavar="POLICY",
                 help="While an earlier run goes on: skip (the default), queue, allow or cancel.",
             ),
+            click.option(
+                "--slot-parameter", metavar="NAME", help="A parameter that each run is given its time in, as ISO text."
+            ),
+            click.option("--history-days", type=int, metavar="NUMBER", help="How long the history is kept; 90."),
             click.option("--dst-gap", metavar="POLICY", help="Of times that clocks leave out: shift or skip."),
             click.option("--dst-fold", metavar="POLICY", help="Of times that come twice: first, last or both."),
             click.option("--experiment", metavar="NAME", help="Name that groups runs; by default the pipeline's."),
@@ -311,6 +315,8 @@ def _describe(schedule: Schedule) -> dict[str, Any]:
         "jitter_s": record.jitter_s,
         "catch_up": record.catch_up,
         "overlap": record.overlap,
+        "slot_parameter": record.slot_parameter,
+        "history_days": record.history_days,
         "dst_gap": timing.dst_gap,
         "dst_fold": timing.dst_fold,
         "is_paused": record.is_paused,
