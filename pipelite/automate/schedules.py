@@ -485,9 +485,7 @@ def _find_fired(connection: sqlite3.Connection, name: str) -> dict[datetime, str
     return {datetime.fromisoformat(row["slot"]): row["id"] for row in rows}
 
 
-def _remember(
-    connection: sqlite3.Connection, record: ScheduleRecord, since: datetime, now: datetime
-) -> ScheduleRecord:
+def _remember(connection: sqlite3.Connection, record: ScheduleRecord, since: datetime, now: datetime) -> ScheduleRecord:
     """Note again which slots had runs, from one on: clocks were set back behind what has been forgotten."""
     for slot, run_id in _find_fired(connection, record.name).items():
         if slot >= since:
