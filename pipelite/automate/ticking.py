@@ -64,6 +64,8 @@ class Ticker:
         self._bell = threading.Event()
         self._is_ending = False
         self._wants_reload = True
+        #: Whether something keeps it from deciding, which is told once.
+        self._is_in_trouble = False
         self._thread = threading.Thread(target=self._serve, name="pipelite-ticker", daemon=True)
 
     def start(self) -> None:
@@ -102,10 +104,15 @@ class Ticker:
                     version = seen
                     self.tick()
                     due = find_next_due(self._store)
+                    if self._is_in_trouble:
+                        self._is_in_trouble = False
+                        self._tell("works again", {})
                 seen_at = now = self._clock.now()
             except (StorageError, WorkspaceBusyError, sqlite3.Error) as exc:
                 # A full disk, or a workspace that another keeps busy, passes; what is due is decided then.
-                self._tell("error", {"message": str(exc)})
+                if not self._is_in_trouble:
+                    self._is_in_trouble = True
+                    self._tell("error", {"message": str(exc)})
                 version, due, seen_at = -1, None, self._clock.now()
                 self._wants_reload = True
             left = POLL_S if due is None else (due - now).total_seconds()
