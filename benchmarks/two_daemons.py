@@ -100,6 +100,17 @@ class Pair:
         return Counter((name, int(slot)) for name, slot in (line.split() for line in lines))
 
 
+def wait_for_the_rest(pairs: list[Pair]) -> None:
+    """Until nothing more has been executed for ten seconds, but of what came due afterwards."""
+    seen, until = -1, 0.0
+    end = int(time.time())
+    while time.time() < until or seen < 0:
+        count = sum(slot < end for pair in pairs for _, slot in pair.executed().elements())
+        if count != seen:
+            seen, until = count, time.time() + 10
+        time.sleep(0.5)
+
+
 def measure(pythons: dict[str, Path], seconds: int, draw: random.Random | None, below: Path) -> list[tuple[str, ...]]:
     """A row for each tool and schedule; kills where there is something to draw moments from."""
     pairs = {tool: Pair(Home(below), python, TOOLS[tool][3]) for tool, python in pythons.items()}
@@ -120,7 +131,7 @@ def measure(pythons: dict[str, Path], seconds: int, draw: random.Random | None, 
                 kills += 1
                 for pair in pairs.values():
                     pair.kill(number)
-        time.sleep(5)
+        wait_for_the_rest(list(pairs.values()))
     finally:
         for pair in pairs.values():
             pair.end()

@@ -11,7 +11,8 @@ from pipelite import automate
 from pipelite.api.publishing import Endpoint, Endpoints, PublishedPipeline, to_assignments, warn_if_not_served
 from pipelite.api.runs import Run
 from pipelite.api.workspace import open_store
-from pipelite.automate import CLOCK, Recurrence, ScheduleRecord, SlotRecord, iter_slots, make_timing
+from pipelite.automate import Recurrence, ScheduleRecord, SlotRecord, iter_slots, make_timing
+from pipelite.clock import CLOCK
 from pipelite.errors import ScheduleError
 from pipelite.store import Store
 

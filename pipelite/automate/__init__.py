@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pipelite.automate.clock import CLOCK, Clock
 from pipelite.automate.dispatching import Dispatcher
 from pipelite.automate.hooks import (
     ENDS,
@@ -78,7 +77,6 @@ from pipelite.automate.versions import (
 
 __all__ = [
     "CATCH_UPS",
-    "CLOCK",
     "DST_FOLDS",
     "DST_GAPS",
     "ENDS",
@@ -91,7 +89,6 @@ __all__ = [
     "STATUSES",
     "WEEK_DAYS",
     "Backoff",
-    "Clock",
     "Delivery",
     "Dispatcher",
     "Draft",

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pipelite.automate.clock import CLOCK
 from pipelite.automate.dispatching import Dispatcher
 from pipelite.automate.queue import Limits
 from pipelite.automate.ticking import Ticker
+from pipelite.clock import CLOCK
 from pipelite.store import Store, to_text
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from pipelite.automate.clock import CLOCK, Clock
 from pipelite.automate.schedules import (
     FAILED,
     MISSED,
@@ -31,6 +30,7 @@ from pipelite.automate.schedules import (
 )
 from pipelite.automate.times import get_delay, look_back, next_slot
 from pipelite.automate.zones import forget_zones
+from pipelite.clock import CLOCK, Clock
 from pipelite.errors import StorageError, WorkspaceBusyError
 from pipelite.store import Store, get_version
 

@@ -11,7 +11,8 @@ from urllib.parse import quote
 from flask import Response
 
 from pipelite import automate
-from pipelite.automate import CLOCK, Recurrence, ScheduleRecord, SlotRecord
+from pipelite.automate import Recurrence, ScheduleRecord, SlotRecord
+from pipelite.clock import CLOCK
 from pipelite.errors import NotFoundError
 from pipelite.serve.bodies import read_as
 from pipelite.serve.calls import Call, answer
