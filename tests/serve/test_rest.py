@@ -452,7 +452,9 @@ def test_runs_of_a_schedule_are_asked_for_and_its_history_says_so(site):
     assert [run["Parameters"]["tag"] for run in runs] == ["2026-01-01T06:00:00+00:00", "2026-01-02T06:00:00+00:00"]
     slots = site.get("/schedules/daily/history").json()["Slots"]
     assert [slot["Reason"] for slot in slots] == ["asked for by hand", "backfill", "backfill"]
-    assert site.post("/schedules/daily/backfill", json={"From": "2026-01-01", "To": "2026-01-02"}).json() == {"Runs": []}
+    assert site.post("/schedules/daily/backfill", json={"From": "2026-01-01", "To": "2026-01-02"}).json() == {
+        "Runs": []
+    }
     site.ask("DELETE", "/schedules/daily")
 
 
