@@ -248,9 +248,13 @@ def _changed_timing(timing: Timing, changes: Mapping[str, Any], now: datetime) -
         "dst_gap": timing.dst_gap,
         "dst_fold": timing.dst_fold,
     }
+    rest = {"timezone": timing.timezone, "start": timing.start, "end": timing.end}
     if any(changes.get(kind) is not None for kind in ("cron", "every", "recurrence")):
         kept = {}
-    rest = {"timezone": timing.timezone, "start": timing.start, "end": timing.end}
+        # What was counted from the moment at which it was made is not to be the start of a cron expression, nor the
+        # beginning of time what others are counted from.
+        if timing.start <= now and (timing.cron is None) != (changes.get("cron") is None):
+            del rest["start"]
     return make_timing(**{**rest, **kept, **changes}, now=now)
 
 

@@ -181,8 +181,10 @@ def history(*, name: str, count: int, as_json: bool) -> None:
         return
     rows = []
     for slot in found:
-        until = "" if slot.until is None else f" to {slot.until.astimezone(slot.local.tzinfo):%Y-%m-%d %H:%M:%S}"
-        rows.append((f"{slot.local:%Y-%m-%d %H:%M:%S}{until}", slot.outcome, slot.run_id or "-", slot.reason or ""))
+        # With the offset, which tells times apart that come twice, and those before a move to another zone.
+        times = [slot.local] if slot.until is None else [slot.local, slot.until.astimezone(slot.local.tzinfo)]
+        due = " to ".join(moment.isoformat(" ", "seconds") for moment in times)
+        rows.append((due, slot.outcome, slot.run_id or "-", slot.reason or ""))
     print_text(format_table(("DUE", "OUTCOME", "RUN", "REASON"), rows))
 
 
@@ -240,8 +242,10 @@ def backfill(*, name: str, since: datetime, until: datetime, as_json: bool) -> N
         made = [each.id for each in _find(name).backfill(since, until)]
     if as_json:
         print_json([{"id": each} for each in made])
-    else:
+    elif made:
         print_text("\n".join(made))
+    else:
+        click.echo(f"{name} is not due between these, or every time has its run already", err=True)
 
 
 def _find(name: str) -> Schedule:

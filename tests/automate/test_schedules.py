@@ -204,6 +204,18 @@ def test_a_change_fires_nothing_for_the_past(endpoint, clock, tick):
     assert schedule.record.timing.cron == "0 13 * * *"
 
 
+def test_another_kind_of_schedule_is_not_counted_from_where_the_first_one_was(endpoint, clock):
+    schedule = Schedule.create("often", endpoint, every=3600, overlap="allow")
+    clock.turn(minutes=30)
+
+    schedule.update(cron="0 * * * *")
+    assert len(schedule.backfill(datetime(2026, 3, 2, 8), datetime(2026, 3, 2, 11))) == 4
+    schedule.update(every=3600)
+    assert [slot.minute for slot in schedule.next(2)] == [30, 30]
+    schedule.update(every=7200)
+    assert [slot.hour for slot in schedule.next(2)] == [14, 16]
+
+
 def test_a_change_that_cannot_be_leaves_it_as_it_was(endpoint):
     schedule = Schedule.create("daily", endpoint, cron="0 18 * * *")
     before = schedule.record
