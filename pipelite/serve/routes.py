@@ -203,7 +203,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
             "HistoryDays": {"type": "integer"},
             "DstGap": _STRING,
             "DstFold": _STRING,
-            "IsPaused": {"type": "boolean"},
+            "Paused": {"type": "boolean"},
             "NextAt": _nullable(_TIME),
             "CreatedAt": _TIME,
             "Url": _STRING,

@@ -275,7 +275,7 @@ def _describe(record: ScheduleRecord, names: Mapping[str, tuple[str, str]]) -> d
         "HistoryDays": record.history_days,
         "DstGap": timing.dst_gap,
         "DstFold": timing.dst_fold,
-        "IsPaused": record.is_paused,
+        "Paused": record.is_paused,
         "NextAt": upcoming,
         "CreatedAt": record.created_at,
         "Url": _url(record),

@@ -430,10 +430,10 @@ def test_a_schedule_is_made_shown_changed_and_removed(site, at_night):
         ["17:00", "09:00"],
     )
     assert site.post(f"{made['Url']}/pause").json()["NextAt"] is None
-    assert [(each["Name"], each["IsPaused"]) for each in site.get("/schedules").json()["Schedules"]] == [
+    assert [(each["Name"], each["Paused"]) for each in site.get("/schedules").json()["Schedules"]] == [
         ("at night", True)
     ]
-    assert site.post(f"{made['Url']}/resume").json()["IsPaused"] is False
+    assert site.post(f"{made['Url']}/resume").json()["Paused"] is False
     assert site.post("/schedules", json={"Name": "at night", "Pipeline": "Train", "Cron": "@daily"}).status_code == 409
     assert site.ask("DELETE", made["Url"]).status_code == 204
     assert site.get(made["Url"]).status_code == 404
