@@ -101,13 +101,13 @@ class Pair:
 
 
 def wait_for_the_rest(pairs: list[Pair]) -> None:
-    """Until nothing more has been executed for ten seconds, but of what came due afterwards."""
+    """Until nothing more has been executed for half a minute, but of what came due afterwards."""
     seen, until = -1, 0.0
     end = int(time.time())
     while time.time() < until or seen < 0:
         count = sum(slot < end for pair in pairs for _, slot in pair.executed().elements())
         if count != seen:
-            seen, until = count, time.time() + 10
+            seen, until = count, time.time() + 30
         time.sleep(0.5)
 
 
