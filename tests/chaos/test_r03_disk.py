@@ -198,7 +198,7 @@ if can_mount():  # It takes a right that not every machine gives; the next test 
     def test_a_daemon_says_once_that_the_disk_is_full_and_goes_on_when_it_is_not(small_disk, size, figures):
         seconds.each_second.publish("Seconds")
         schedule = Schedule.create("seconds", "Seconds", every=1, overlap="allow")
-        full_s = {"small": 3.0, "full": 20.0}[size]
+        full_s = {"small": 1.5, "full": 20.0}[size]
         command = [sys.executable, "-m", "pipelite", "daemon", "--json", "--max-runs", "2", "--grace", "1"]
         log = small_disk.parent / "daemon.log"
 

@@ -18,7 +18,7 @@ from limits import allowed
 from pipelite import Schedule, Workspace
 
 #: How long, and the seconds between two kills.
-SECONDS = {"small": 5, "full": 3600}
+SECONDS = {"small": 4, "full": 3600}
 PAUSE_S = {"small": (0.3, 1.0), "full": (1.0, 20.0)}
 SECOND = timedelta(seconds=1)
 
