@@ -37,6 +37,10 @@ def flow():
 """
 
 
+#: Seconds between two slots of each schedule whose lateness is measured: of 10,000, some 17 are due each second.
+PERIOD_S = 600
+
+
 class TurnedClock:
     """A clock that goes on, some time ahead."""
 
@@ -86,17 +90,18 @@ def measure_ticks(n: int) -> dict[str, float]:
 
 
 def measure_lateness(n: int, seconds: int) -> dict[str, float]:
-    """Milliseconds between slots and decisions: n schedules a minute apart each, spread over all of its seconds."""
+    """Milliseconds between slots and decisions: n schedules that are due every ten minutes, spread over all seconds."""
     from pipelite import Schedule, Workspace
     from pipelite.automate import Ticker
 
     workspace = Workspace()
     version = workspace.published["flow"]
-    start = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=10)
+    # Making one takes a millisecond or two.
+    start = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=5 + n // 250)
     for number in range(n):
-        Schedule.create(
-            f"spread {number}", version, every=60, start=start + timedelta(seconds=number % 60), overlap="allow"
-        )
+        first = start + timedelta(seconds=number % PERIOD_S)
+        Schedule.create(f"spread {number}", version, every=PERIOD_S, start=first, overlap="allow")
+    assert datetime.now(UTC) < start, "making them took too long"
     time.sleep(max(0.0, (start - datetime.now(UTC)).total_seconds() - 1))
     ticker = Ticker(workspace.store)
     ticker.start()
@@ -120,11 +125,11 @@ def measure_apscheduler(n: int, seconds: int) -> dict[str, float]:
     scheduler = BackgroundScheduler(timezone=UTC)
     start = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=10)
     for number in range(n):
-        first = start + timedelta(seconds=number % 60)
+        first = start + timedelta(seconds=number % PERIOD_S)
         scheduler.add_job(
-            lambda second=first: late.append((datetime.now(UTC) - second).total_seconds() % 60 * 1e3),
+            lambda second=first: late.append((datetime.now(UTC) - second).total_seconds() * 1e3),
             "interval",
-            minutes=1,
+            seconds=PERIOD_S,
             start_date=first,
             next_run_time=first,
         )
@@ -192,14 +197,14 @@ def main() -> None:
         ("memory of them above idle", f"{ticks['above']:.1f} MB"),
         ("making one", f"{ticks['create']:.2f} ms"),
     ]
-    late = {"pipelite": measure("lateness", n // 10, 120 // part)}
+    late = {"pipelite": measure("lateness", n, 60 // part)}
     if importlib.util.find_spec("apscheduler"):
-        late["APScheduler, in memory"] = measure("apscheduler", n // 10, 120 // part)
+        late["APScheduler, in memory"] = measure("apscheduler", n, 60 // part)
     rows += [
         (f"lateness of {found['slots']:,} runs, {name}", f"median {found['median']:.1f} ms, p99 {found['p99']:.1f} ms")
         for name, found in late.items()
     ]
-    idle = measure("idle", 60 // part)
+    idle = measure("idle", 40 // part)
     rows.append(("idle daemon with 100 schedules", f"{idle['megabytes']:.0f} MB, {idle['percent']:.2f} % of a core"))
     print(machine())
     print(simple_table(("what", "figure"), rows))

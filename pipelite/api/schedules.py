@@ -11,7 +11,8 @@ from pipelite import automate
 from pipelite.api.publishing import Endpoint, Endpoints, PublishedPipeline, to_assignments, warn_if_not_served
 from pipelite.api.runs import Run
 from pipelite.api.workspace import open_store
-from pipelite.automate import CLOCK, Recurrence, ScheduleRecord, SlotRecord, iter_slots, make_timing
+from pipelite.automate import Recurrence, ScheduleRecord, SlotRecord, iter_slots, make_timing
+from pipelite.clock import CLOCK
 from pipelite.errors import ScheduleError
 from pipelite.store import Store
 
@@ -39,6 +40,8 @@ class Schedule:
         jitter: float | timedelta = 0,
         catch_up: str = "none",
         overlap: str = "skip",
+        slot_parameter: str | None = None,
+        history_days: int = automate.HISTORY_DAYS,
         dst_gap: str | None = None,
         dst_fold: str | None = None,
         experiment: str | None = None,
@@ -67,6 +70,11 @@ class Schedule:
         overlap : "skip", "queue", "allow" or "cancel"
             What becomes of a slot while an earlier run goes on: it has no run, one that waits for the other, one beside
             the other, or one that the other is canceled for.
+        slot_parameter : str, optional
+            Name of a parameter that each run is given its time in: that of the slot in `timezone`, as ISO text such as
+            "2026-03-02T02:30:00+01:00", also if the run is made later, by a backfill too.
+        history_days : int
+            How long the history is kept; the last 100 rows are, however old they are.
         dst_gap : "shift" or "skip", optional
             What becomes of a wall time that the clocks leave out when they go forward. By default fixed times are shifted,
             by as much as the clocks are put forward.
@@ -96,7 +104,7 @@ class Schedule:
             store,
             name,
             automate.find_version(store, version.id),
-            to_assignments(version, parameters or {}),
+            _to_assignments(version, parameters or {}, slot_parameter),
             make_timing(
                 cron=cron,
                 every=every,
@@ -112,6 +120,8 @@ class Schedule:
             jitter_s=_seconds(jitter),
             catch_up=catch_up,
             overlap=overlap,
+            slot_parameter=slot_parameter,
+            history_days=history_days,
             experiment=experiment,
             description=description,
             now=now,
@@ -151,7 +161,8 @@ class Schedule:
         if "parameters" in changes:
             record = self.record
             version = automate.find_version(self._store, record.published_id or record.endpoint or "")
-            changes["parameters"] = to_assignments(version, changes["parameters"])
+            slot_parameter = changes.get("slot_parameter", record.slot_parameter)
+            changes["parameters"] = _to_assignments(version, changes["parameters"], slot_parameter)
         automate.change_schedule(self._store, self.name, now=CLOCK.now(), **changes)
 
     def pause(self) -> None:
@@ -215,6 +226,16 @@ class Schedules(Mapping[str, Schedule]):
 
     def __len__(self) -> int:
         return len(automate.list_schedules(self._store))
+
+
+def _to_assignments(
+    version: automate.PublishedVersion, parameters: Mapping[str, Any], slot_parameter: str | None
+) -> dict[str, Any]:
+    """Values of parameters but that of the slot, which is checked with a time where the schedule is stored."""
+    if slot_parameter is None or slot_parameter in parameters:
+        return to_assignments(version, parameters)
+    made = to_assignments(version, {**parameters, slot_parameter: CLOCK.now().isoformat(timespec="seconds")})
+    return {name: value for name, value in made.items() if name != slot_parameter}
 
 
 def _seconds(span: float | timedelta) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pipelite.automate.clock import CLOCK, Clock
 from pipelite.automate.dispatching import Dispatcher
 from pipelite.automate.hooks import (
     ENDS,
@@ -28,6 +27,8 @@ from pipelite.automate.queue import (
 )
 from pipelite.automate.schedules import (
     CATCH_UPS,
+    HISTORY_DAYS,
+    MOST_HISTORY_DAYS,
     OVERLAPS,
     ScheduleRecord,
     SlotRecord,
@@ -49,6 +50,7 @@ from pipelite.automate.times import (
     DST_FOLDS,
     DST_GAPS,
     FREQUENCIES,
+    LONGEST_S,
     WEEK_DAYS,
     Recurrence,
     Timing,
@@ -75,17 +77,18 @@ from pipelite.automate.versions import (
 
 __all__ = [
     "CATCH_UPS",
-    "CLOCK",
     "DST_FOLDS",
     "DST_GAPS",
     "ENDS",
     "EVENTS",
     "FREQUENCIES",
+    "HISTORY_DAYS",
+    "LONGEST_S",
+    "MOST_HISTORY_DAYS",
     "OVERLAPS",
     "STATUSES",
     "WEEK_DAYS",
     "Backoff",
-    "Clock",
     "Delivery",
     "Dispatcher",
     "Draft",

@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pipelite.automate.clock import CLOCK
 from pipelite.automate.dispatching import Dispatcher
 from pipelite.automate.queue import Limits
 from pipelite.automate.ticking import Ticker
+from pipelite.automate.trouble import Trouble
+from pipelite.clock import CLOCK
 from pipelite.store import Store, to_text
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -68,8 +69,9 @@ def run_daemon(store: Store, limits: Limits | None, *, grace_s: float, as_json: 
         Seconds that running steps have to finish when it ends; a second signal ends them at once.
     """
     log, systemd = Log(as_json=as_json), Systemd()
-    dispatcher = Dispatcher(store, limits)
-    ticker = Ticker(store, tell=log.tell)
+    trouble = Trouble(log.tell)
+    dispatcher = Dispatcher(store, limits, trouble=trouble)
+    ticker = Ticker(store, tell=log.tell, trouble=trouble)
     with _signals() as next_signal:
         dispatcher.start()
         ticker.start()

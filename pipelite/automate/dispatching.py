@@ -12,6 +12,7 @@ from pipelite.automate.queue import Limits
 from pipelite.automate.runners import WARM_S, Runner
 from pipelite.automate.sending import HookSender
 from pipelite.automate.serving import announce, withdraw
+from pipelite.automate.trouble import Trouble
 from pipelite.errors import StorageError, WorkspaceBusyError
 from pipelite.execute import recover_dead_runs
 from pipelite.store import Store, find_dead_runs, get_version
@@ -25,11 +26,19 @@ SETTLE_S = 2.0
 class Dispatcher:
     """The part of a serving process that has runs executed; one a process. `start` begins, `stop` ends it.
 
-    `url` is where the process answers requests, if it does.
+    `url` is where the process answers requests, if it does; `trouble` hears of what keeps it from taking runs.
     """
 
-    def __init__(self, store: Store, limits: Limits | None = None, *, url: str | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        limits: Limits | None = None,
+        *,
+        url: str | None = None,
+        trouble: Trouble | None = None,
+    ) -> None:
         self._store = store
+        self._trouble = trouble or Trouble(lambda event, details: None)
         self._url = url
         self._limits = limits or Limits(total=max(2, os.cpu_count() or 1))
         self._owner = store.owner.name
@@ -103,8 +112,12 @@ class Dispatcher:
             if seen != version or self._has_news or time.monotonic() - self._settled > SETTLE_S:
                 version, self._has_news = seen, False
                 # A full disk or a workspace that another keeps busy passes; the next look comes soon.
-                with contextlib.suppress(StorageError, WorkspaceBusyError):
+                try:
                     self._look()
+                except (StorageError, WorkspaceBusyError) as exc:
+                    self._trouble.met(self, exc)
+                else:
+                    self._trouble.passed(self)
             self._retire()
 
     def _look(self) -> None:

@@ -39,11 +39,17 @@ CATCH_UPS = ("none", "latest", "all")
 OVERLAPS = ("skip", "queue", "allow", "cancel")
 #: The most slots that one backfill makes runs for.
 MOST_BACKFILLED = 1000
+#: Days that history is kept for, if nothing else is asked for; the last rows stay, however old they are.
+HISTORY_DAYS, MOST_HISTORY_DAYS = 90, 36_500
+KEPT_ROWS = 100
 
 FIRED, MISSED, SKIPPED, FAILED = "fired", "missed", "skipped", "failed"
 
 _NAME = re.compile(r"[^\W_][\w. -]{0,127}\Z")
 _SECOND = timedelta(seconds=1)
+_EVER = datetime(1970, 1, 1, tzinfo=UTC)
+#: Attributes of schedules that are times.
+_TIMES = ("next_at", "due_at", "decided_at", "changed_at", "created_at", "forgotten_until")
 _FINAL = ", ".join(f"'{status.value}'" for status in FINAL)
 
 
@@ -63,6 +69,9 @@ class ScheduleRecord:
     jitter_s: float
     catch_up: str
     overlap: str
+    #: Name of the parameter that is given the slot's local time as ISO text.
+    slot_parameter: str | None
+    history_days: int
     is_paused: bool
     #: UTC. The next slot to be decided, and when that is: its jitter later.
     next_at: datetime | None
@@ -72,6 +81,8 @@ class ScheduleRecord:
     #: UTC. When it was made, changed or resumed: no earlier slot is decided any more.
     changed_at: datetime
     created_at: datetime
+    #: UTC. Slots up to it may have had runs that are not in the history any more.
+    forgotten_until: datetime | None
 
 
 @attrs.frozen(kw_only=True)
@@ -104,6 +115,8 @@ def add_schedule(
     jitter_s: float = 0.0,
     catch_up: str = CATCH_UPS[0],
     overlap: str = OVERLAPS[0],
+    slot_parameter: str | None = None,
+    history_days: int = HISTORY_DAYS,
     experiment: str | None = None,
     description: str | None = None,
     now: datetime,
@@ -126,8 +139,6 @@ def add_schedule(
         raise ScheduleError(
             f"a schedule cannot be called {name!r}; letters, digits, spaces and _ . - are taken, 128 at most"
         )
-    _check_policies(timing, jitter_s, catch_up, overlap)
-    check_call(version, parameters)
     record = ScheduleRecord(
         name=name,
         description=description,
@@ -139,13 +150,18 @@ def add_schedule(
         jitter_s=float(jitter_s),
         catch_up=catch_up,
         overlap=overlap,
+        slot_parameter=slot_parameter,
+        history_days=history_days,
         is_paused=False,
         next_at=None,
         due_at=None,
         decided_at=now,
         changed_at=now,
         created_at=now,
+        forgotten_until=None,
     )
+    _check_policies(record)
+    check_call(version, fill(record, now))
     with store.database.write() as connection:
         if _find(connection, name) is not None:
             raise ScheduleError(f"there is a schedule {name!r} already; change it, or remove it first")
@@ -155,11 +171,27 @@ def add_schedule(
         return move_on(connection, record, next_slot(timing, now), now)
 
 
-def _check_policies(timing: Timing, jitter_s: float, catch_up: str, overlap: str) -> None:
-    for name, given, allowed in (("catch_up", catch_up, CATCH_UPS), ("overlap", overlap, OVERLAPS)):
+def _check_policies(record: ScheduleRecord) -> None:
+    for name, given, allowed in (("catch_up", record.catch_up, CATCH_UPS), ("overlap", record.overlap, OVERLAPS)):
         if given not in allowed:
             raise ScheduleError(f"{name} is {given!r}; one of {', '.join(map(repr, allowed))} is expected")
-    check_jitter(timing, jitter_s)
+    if type(record.history_days) is not int or not 1 <= record.history_days <= MOST_HISTORY_DAYS:
+        raise ScheduleError(
+            f"history_days is {record.history_days!r}; a whole number from 1 to {MOST_HISTORY_DAYS} is expected"
+        )
+    if record.slot_parameter in record.parameters:
+        raise ScheduleError(
+            f"parameter {record.slot_parameter!r} has a value, and is also the one that is given the time of the slot; leave "
+            "one of both out"
+        )
+    check_jitter(record.timing, record.jitter_s)
+
+
+def fill(record: ScheduleRecord, slot: datetime) -> dict[str, Any]:
+    """The values that the run of a slot is given."""
+    if record.slot_parameter is None:
+        return dict(record.parameters)
+    return {**record.parameters, record.slot_parameter: to_wall(record.timing, slot).isoformat(timespec="seconds")}
 
 
 def change_schedule(store: Store, name: str, *, now: datetime, **changes: Any) -> ScheduleRecord:
@@ -168,7 +200,8 @@ def change_schedule(store: Store, name: str, *, now: datetime, **changes: Any) -
     Parameters
     ----------
     changes
-        What `make_timing` takes, and `jitter_s`, `catch_up`, `overlap`, `parameters`, `experiment`, `description`.
+        What `make_timing` takes, and `jitter_s`, `catch_up`, `overlap`, `parameters`, `slot_parameter`, `history_days`,
+        `experiment`, `description`.
         With another `cron`, `every` or `recurrence` the rules for changes of clocks are the default ones of that, unless
         given.
 
@@ -184,8 +217,8 @@ def change_schedule(store: Store, name: str, *, now: datetime, **changes: Any) -
         record = _get(connection, name)
         timing = _changed_timing(record.timing, changes, now) if changes else record.timing
         changed = attrs.evolve(record, timing=timing, changed_at=now, **rest)
-        _check_policies(timing, changed.jitter_s, changed.catch_up, changed.overlap)
-        check_call(_called(connection, changed), changed.parameters)
+        _check_policies(changed)
+        check_call(_called(connection, changed), fill(changed, now))
         reason = "the schedule was paused" if record.is_paused else "the schedule was changed before it was decided"
         pass_by(connection, record, now, reason)
         row = _to_row(changed)
@@ -195,7 +228,16 @@ def change_schedule(store: Store, name: str, *, now: datetime, **changes: Any) -
         return move_on(connection, changed, next_slot(timing, now), now)
 
 
-_PLAIN = ("jitter_s", "catch_up", "overlap", "parameters", "experiment", "description")
+_PLAIN = (
+    "jitter_s",
+    "catch_up",
+    "overlap",
+    "parameters",
+    "slot_parameter",
+    "history_days",
+    "experiment",
+    "description",
+)
 
 
 def _changed_timing(timing: Timing, changes: Mapping[str, Any], now: datetime) -> Timing:
@@ -206,9 +248,13 @@ def _changed_timing(timing: Timing, changes: Mapping[str, Any], now: datetime) -
         "dst_gap": timing.dst_gap,
         "dst_fold": timing.dst_fold,
     }
+    rest = {"timezone": timing.timezone, "start": timing.start, "end": timing.end}
     if any(changes.get(kind) is not None for kind in ("cron", "every", "recurrence")):
         kept = {}
-    rest = {"timezone": timing.timezone, "start": timing.start, "end": timing.end}
+        # What was counted from the moment at which it was made is not to be the start of a cron expression, nor the
+        # beginning of time what others are counted from.
+        if timing.start <= now and (timing.cron is None) != (changes.get("cron") is None):
+            del rest["start"]
     return make_timing(**{**rest, **kept, **changes}, now=now)
 
 
@@ -273,6 +319,9 @@ def backfill(store: Store, name: str, since: datetime, until: datetime, *, now: 
                     f"there are more than {MOST_BACKFILLED} slots from {since.isoformat()} to {until.isoformat()}; "
                     "take a shorter time"
                 )
+        if record.forgotten_until is not None and since <= record.forgotten_until:
+            fired = _find_fired(connection, name)
+            slots = [slot for slot in slots if slot not in fired]
         made = [decide(connection, record, slot, now, reason="backfill", asked=True) for slot in slots]
         return [_fired(each, name) for each in made if each is not None]
 
@@ -313,9 +362,10 @@ def decide(
     others = [] if asked else _unfinished(connection, record.name)
     if others and record.overlap == "skip":
         return note(connection, record, slot, now, SKIPPED, f"run {others[0]} had not ended")
+    assignments = fill(record, slot)
     try:
         version = _called(connection, record)
-        check_call(version, record.parameters)
+        check_call(version, assignments)
     except PipeliteError as exc:
         return note(connection, record, slot, now, FAILED, str(exc))
     if record.overlap == "cancel":
@@ -324,7 +374,7 @@ def decide(
     run = insert_request(
         connection,
         version,
-        record.parameters,
+        assignments,
         experiment=record.experiment,
         tags={"schedule": record.name, "slot": slot.isoformat()},
         schedule=record.name,
@@ -389,6 +439,8 @@ def move_on(
     connection: sqlite3.Connection, record: ScheduleRecord, next_at: datetime | None, now: datetime
 ) -> ScheduleRecord:
     """Say which slot is to be decided next."""
+    if next_at is not None and record.forgotten_until is not None and next_at <= record.forgotten_until:
+        record = _remember(connection, record, next_at, now)
     due_at = None if next_at is None else next_at + get_delay(record.name, next_at, record.jitter_s)
     connection.execute(
         "UPDATE schedules SET next_at = ?, due_at = ?, decided_at = ? WHERE name = ?",
@@ -403,6 +455,48 @@ def turn_back(connection: sqlite3.Connection, record: ScheduleRecord, now: datet
     connection.execute("DELETE FROM slots WHERE schedule = :name AND at > :now AND outcome = 'missed'", values)
     connection.execute("UPDATE slots SET until = :now WHERE schedule = :name AND until > :now", values)
     move_on(connection, record, next_slot(record.timing, max(now, record.changed_at)), now)
+
+
+def forget(connection: sqlite3.Connection, record: ScheduleRecord, now: datetime) -> None:
+    """Remove from the history what is older than asked for; what may have had a run is known to be that."""
+    values = {
+        "name": record.name,
+        "before": to_text(now - timedelta(days=min(record.history_days, (now - _EVER).days))),
+        "kept": KEPT_ROWS - 1,
+    }
+    # Backfilled ones are as old as the backfill.
+    rows = connection.execute(
+        "DELETE FROM slots WHERE schedule = :name AND at < :before AND decided_at < :before "
+        "AND at < (SELECT at FROM slots WHERE schedule = :name ORDER BY at DESC LIMIT 1 OFFSET :kept) "
+        "RETURNING coalesce(until, at) AS last",
+        values,
+    ).fetchall()
+    if rows:
+        last = max(row["last"] for row in rows)
+        connection.execute(
+            "UPDATE schedules SET forgotten_until = max(coalesce(forgotten_until, ''), ?) WHERE name = ?",
+            (last, record.name),
+        )
+
+
+def _find_fired(connection: sqlite3.Connection, name: str) -> dict[datetime, str]:
+    """All slots that had runs, whether they are in the history or not, and the runs."""
+    rows = connection.execute(
+        "SELECT runs.id, runs.tags ->> 'slot' AS slot FROM requests JOIN runs ON runs.id = requests.run_id "
+        "WHERE requests.schedule = ?",
+        (name,),
+    )
+    return {datetime.fromisoformat(row["slot"]): row["id"] for row in rows}
+
+
+def _remember(connection: sqlite3.Connection, record: ScheduleRecord, since: datetime, now: datetime) -> ScheduleRecord:
+    """Note again which slots had runs, from one on: clocks were set back behind what has been forgotten."""
+    for slot, run_id in _find_fired(connection, record.name).items():
+        if slot >= since:
+            note(connection, record, slot, now, FIRED, "by a clock that was ahead", run_id=run_id)
+    until = since - _SECOND
+    connection.execute("UPDATE schedules SET forgotten_until = ? WHERE name = ?", (to_text(until), record.name))
+    return attrs.evolve(record, forgotten_until=until)
 
 
 def _is_free(connection: sqlite3.Connection, record: ScheduleRecord, slot: datetime, *, again: bool) -> bool:
@@ -521,7 +615,7 @@ def _to_row(record: ScheduleRecord) -> dict[str, Any]:
     row["timing"] = to_json({**timing, **times})
     row["parameters"] = to_json(dict(record.parameters))
     row["is_paused"] = int(record.is_paused)
-    return row | {name: to_text(row[name]) for name in ("next_at", "due_at", "decided_at", "changed_at", "created_at")}
+    return row | {name: to_text(row[name]) for name in _TIMES}
 
 
 def _from_row(row: sqlite3.Row) -> ScheduleRecord:
@@ -535,11 +629,7 @@ def _from_row(row: sqlite3.Row) -> ScheduleRecord:
             "parameters": json.loads(row["parameters"]),
             "timing": Timing(**{**timing, **times}),
             "is_paused": bool(row["is_paused"]),
-            "next_at": _to_time(row["next_at"]),
-            "due_at": _to_time(row["due_at"]),
-            "decided_at": _to_time(row["decided_at"]),
-            "changed_at": _to_time(row["changed_at"]),
-            "created_at": _to_time(row["created_at"]),
+            **{name: _to_time(row[name]) for name in _TIMES},
         }
     )
 

@@ -9,11 +9,9 @@ from __future__ import annotations
 import sqlite3
 import threading
 import traceback
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from pipelite.automate.clock import CLOCK, Clock
 from pipelite.automate.schedules import (
     FAILED,
     MISSED,
@@ -22,6 +20,7 @@ from pipelite.automate.schedules import (
     decide,
     find_due,
     find_next_due,
+    forget,
     list_schedules,
     load_schedules,
     move_on,
@@ -29,7 +28,9 @@ from pipelite.automate.schedules import (
     turn_back,
 )
 from pipelite.automate.times import get_delay, look_back, next_slot
+from pipelite.automate.trouble import Listener, Trouble
 from pipelite.automate.zones import forget_zones
+from pipelite.clock import CLOCK, Clock
 from pipelite.errors import StorageError, WorkspaceBusyError
 from pipelite.store import Store, get_version
 
@@ -45,9 +46,6 @@ _STALE = timedelta(seconds=5)
 #: found so: waiting goes by a clock of its own, which neither moves.
 POLL_S = 0.5
 
-#: Told of what happens: an event's name, and what belongs to it.
-Listener = Callable[[str, dict[str, Any]], None]
-
 
 class _Stopped(Exception):
     """This process did not run for a while."""
@@ -56,10 +54,13 @@ class _Stopped(Exception):
 class Ticker:
     """The part of a serving process that sees to schedules; `start` begins, `stop` ends it."""
 
-    def __init__(self, store: Store, clock: Clock = CLOCK, *, tell: Listener | None = None) -> None:
+    def __init__(
+        self, store: Store, clock: Clock = CLOCK, *, tell: Listener | None = None, trouble: Trouble | None = None
+    ) -> None:
         self._store = store
         self._clock = clock
         self._tell = tell or (lambda event, details: None)
+        self._trouble = trouble or Trouble(self._tell)
         self._bell = threading.Event()
         self._is_ending = False
         self._wants_reload = True
@@ -101,10 +102,11 @@ class Ticker:
                     version = seen
                     self.tick()
                     due = find_next_due(self._store)
+                    self._trouble.passed(self)
                 seen_at = now = self._clock.now()
             except (StorageError, WorkspaceBusyError, sqlite3.Error) as exc:
                 # A full disk, or a workspace that another keeps busy, passes; what is due is decided then.
-                self._tell("error", {"message": str(exc)})
+                self._trouble.met(self, exc)
                 version, due, seen_at = -1, None, self._clock.now()
                 self._wants_reload = True
             left = POLL_S if due is None else (due - now).total_seconds()
@@ -200,6 +202,9 @@ def decide_due(connection: sqlite3.Connection, record: ScheduleRecord, now: date
         else:
             found.append(note(connection, record, slot, now, MISSED, reason))
     found += [decide(connection, record, slot, now) for slot in in_time]
+    if record.decided_at.date() < now.date():
+        # Once a day.
+        forget(connection, record, now)
     # There is none if the rules of its time zone have been changed since its slot was noted.
     move_on(connection, record, next_slot(record.timing, slots[-1] if slots else now), now)
     return [each for each in found if each is not None]

@@ -25,6 +25,9 @@ WEEK_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday",
 DST_GAPS = ("shift", "skip")
 DST_FOLDS = ("first", "last", "both")
 
+#: Seconds of the longest interval: a thousand years.
+LONGEST_S = 366 * 86400 * 1000
+
 _SECOND = timedelta(seconds=1)
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 _ALIASES = {
@@ -188,7 +191,7 @@ def to_utc(moment: datetime, timezone: str) -> datetime:
 
 def _whole_seconds(every: float | timedelta) -> int:
     seconds = every.total_seconds() if isinstance(every, timedelta) else every
-    if type(seconds) not in (int, float) or seconds != seconds // 1 or seconds < 1:
+    if type(seconds) not in (int, float) or seconds != seconds // 1 or not 1 <= seconds <= LONGEST_S:
         raise ScheduleError(f"every is {every!r}; whole seconds from 1, or a timedelta, are expected")
     return int(seconds)
 

@@ -66,6 +66,10 @@ def _timing_options(command: Command) -> Command:
                 metavar="POLICY",
                 help="While an earlier run goes on: skip (the default), queue, allow or cancel.",
             ),
+            click.option(
+                "--slot-parameter", metavar="NAME", help="A parameter that each run is given its time in, as ISO text."
+            ),
+            click.option("--history-days", type=int, metavar="NUMBER", help="How long the history is kept; 90."),
             click.option("--dst-gap", metavar="POLICY", help="Of times that clocks leave out: shift or skip."),
             click.option("--dst-fold", metavar="POLICY", help="Of times that come twice: first, last or both."),
             click.option("--experiment", metavar="NAME", help="Name that groups runs; by default the pipeline's."),
@@ -177,8 +181,10 @@ def history(*, name: str, count: int, as_json: bool) -> None:
         return
     rows = []
     for slot in found:
-        until = "" if slot.until is None else f" to {slot.until.astimezone(slot.local.tzinfo):%Y-%m-%d %H:%M:%S}"
-        rows.append((f"{slot.local:%Y-%m-%d %H:%M:%S}{until}", slot.outcome, slot.run_id or "-", slot.reason or ""))
+        # With the offset, which tells times apart that come twice, and those before a move to another zone.
+        times = [slot.local] if slot.until is None else [slot.local, slot.until.astimezone(slot.local.tzinfo)]
+        due = " to ".join(moment.isoformat(" ", "seconds") for moment in times)
+        rows.append((due, slot.outcome, slot.run_id or "-", slot.reason or ""))
     print_text(format_table(("DUE", "OUTCOME", "RUN", "REASON"), rows))
 
 
@@ -236,8 +242,10 @@ def backfill(*, name: str, since: datetime, until: datetime, as_json: bool) -> N
         made = [each.id for each in _find(name).backfill(since, until)]
     if as_json:
         print_json([{"id": each} for each in made])
-    else:
+    elif made:
         print_text("\n".join(made))
+    else:
+        click.echo(f"{name} is not due between these, or every time has its run already", err=True)
 
 
 def _find(name: str) -> Schedule:
@@ -311,6 +319,8 @@ def _describe(schedule: Schedule) -> dict[str, Any]:
         "jitter_s": record.jitter_s,
         "catch_up": record.catch_up,
         "overlap": record.overlap,
+        "slot_parameter": record.slot_parameter,
+        "history_days": record.history_days,
         "dst_gap": timing.dst_gap,
         "dst_fold": timing.dst_fold,
         "is_paused": record.is_paused,

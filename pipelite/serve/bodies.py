@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any, NoReturn
+
+from flask import Request
 
 from pipelite.serve.refusals import Refusal, invalid
 
@@ -53,6 +56,64 @@ def read_object(content: bytes, content_type: str, *, names: frozenset[str]) -> 
         if name not in names:
             raise invalid(f"nothing is known of {name!r}; the body may have {', '.join(sorted(names))}", parameter=name)
     return value
+
+
+def read_as(schema: Mapping[str, Any], request: Request) -> dict[str, Any]:
+    """The object in a body, as its schema in the table of routes has it.
+
+    Raises
+    ------
+    Refusal
+        If it is something else; naming what does not fit.
+    """
+    body = read_object(request.get_data(), request.mimetype, names=frozenset(schema["properties"]))
+    _check_as(schema, body, "")
+    return body
+
+
+#: Of the types that schemas of bodies have.
+_TYPES: dict[str, tuple[type, ...]] = {
+    "object": (dict,),
+    "array": (list,),
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+}
+
+
+def _check_as(schema: Mapping[str, Any], value: Any, name: str) -> None:
+    kind = schema["type"]
+    if type(value) not in _TYPES[kind]:
+        raise invalid(f"{name} is {_shown(value)}, and has to be of the type {kind}", parameter=name)
+    if "enum" in schema and value not in schema["enum"]:
+        raise invalid(f"{name} is {_shown(value)}; one of {', '.join(schema['enum'])} is expected", parameter=name)
+    size = value if kind in ("integer", "number") else len(value)
+    least = schema.get("minimum", schema.get("minLength"))
+    most = schema.get("maximum", schema.get("maxLength", schema.get("maxItems")))
+    if (least is not None and size < least) or (most is not None and size > most):
+        what = "is" if kind in ("integer", "number") else "has the length"
+        between = f"from {least or 0}" + ("" if most is None else f" to {most}")
+        raise invalid(f"{name} {what} {str(size)[:40]}, and {between} is expected", parameter=name)
+    if kind == "string" and "\0" in value:
+        raise invalid(f"{name} has a character in it that no text has", parameter=name)
+    for each in value if kind == "array" else ():
+        _check_as(schema["items"], each, name)
+    if "properties" in schema:
+        _check_members(schema, value, name)
+
+
+def _check_members(schema: Mapping[str, Any], value: Mapping[str, Any], name: str) -> None:
+    for missing in schema.get("required", ()):
+        if missing not in value:
+            raise invalid(f"{missing} is missing", parameter=missing)
+    for key, each in value.items():
+        if key not in schema["properties"]:
+            raise invalid(f"nothing is known of {key!r} in {name}", parameter=name)
+        _check_as(schema["properties"][key], each, key)
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value)[:100]
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

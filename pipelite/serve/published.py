@@ -43,9 +43,7 @@ def submit(call: Call) -> Response:
         raise invalid(f"Priority is a whole number of at most {MOST_PRIORITY}", parameter="Priority")
     key = _key(call)
     version = _find_called(call, key)
-    if any(_takes_paths(each["type"]) for each in version.described):
-        values = bind_parameters(version.parameters, assignments, pipeline=version.name)
-        assignments = place_paths(service, version.parameters, assignments, values)
+    assignments = take_assignments(call, version, assignments)
     record, _ = automate.submit(
         service.store,
         version,
@@ -58,6 +56,23 @@ def submit(call: Call) -> Response:
     )
     service.wake()
     return answer_queued(call, record.id, version, status=record.status)
+
+
+def take_assignments(call: Call, version: PublishedVersion, assignments: dict[str, Any]) -> dict[str, Any]:
+    """Values of parameters as they came, with paths in them replaced by what they stand for here.
+
+    Raises
+    ------
+    ParameterError
+        If one is of the wrong type, or a path that leads to nothing that clients may name.
+    """
+    if not any(_takes_paths(each["type"]) for each in version.described):
+        return assignments
+    # What is unknown or missing is found by who is to store it.
+    specs = tuple(spec for spec in version.parameters if spec.name in assignments)
+    known = {spec.name: assignments[spec.name] for spec in specs}
+    values = bind_parameters(specs, known, pipeline=version.name)
+    return {**assignments, **place_paths(call.service, specs, known, values)}
 
 
 def _find_called(call: Call, key: str | None) -> PublishedVersion:

@@ -12,6 +12,7 @@ from pipelite.errors import (
     PipeliteError,
     PublishError,
     ResumeError,
+    ScheduleError,
     StorageError,
     WorkspaceBusyError,
 )
@@ -44,6 +45,7 @@ class Refusal(Exception):
 #: The first that fits: errors of the rooms below to a status and a code.
 _ANSWERS: tuple[tuple[type[PipeliteError], int, str], ...] = (
     (ParameterError, 400, "InvalidParameter"),
+    (ScheduleError, 400, "InvalidSchedule"),
     (NotFoundError, 404, "NotFound"),
     (PublishError, 409, "Conflict"),
     (ResumeError, 409, "Conflict"),

@@ -9,7 +9,7 @@ import attrs
 from flask import Response
 
 from pipelite.records import Status
-from pipelite.serve import downloads, published, runs, states
+from pipelite.serve import downloads, published, runs, schedules, states
 from pipelite.serve.calls import Call
 from pipelite.serve.frames import FORMATS
 from pipelite.serve.published import MOST_LETTERS, MOST_PRIORITY, MOST_TAGS
@@ -179,6 +179,46 @@ SCHEMAS: dict[str, dict[str, Any]] = {
             "DefaultId": _STRING,
             "UpdatedAt": _TIME,
             "Url": _STRING,
+        }
+    ),
+    "Schedule": _object(
+        {
+            "Name": _STRING,
+            "Description": _nullable(_STRING),
+            "Pipeline": _STRING,
+            "Version": _nullable(_STRING),
+            "ParameterAssignments": {"type": "object"},
+            "ExperimentName": _nullable(_STRING),
+            "Due": _STRING,
+            "Cron": _nullable(_STRING),
+            "EverySeconds": _nullable({"type": "integer"}),
+            "Recurrence": _nullable({"type": "object"}),
+            "TimeZone": _STRING,
+            "Start": _TIME,
+            "End": _nullable(_TIME),
+            "JitterSeconds": {"type": "number"},
+            "CatchUp": _STRING,
+            "Overlap": _STRING,
+            "SlotParameter": _nullable(_STRING),
+            "HistoryDays": {"type": "integer"},
+            "DstGap": _STRING,
+            "DstFold": _STRING,
+            "Paused": {"type": "boolean"},
+            "NextAt": _nullable(_TIME),
+            "CreatedAt": _TIME,
+            "Url": _STRING,
+        }
+    ),
+    "Slot": _object(
+        {
+            "At": _TIME,
+            "Local": _TIME,
+            "Fold": {"type": "integer"},
+            "Until": _nullable(_TIME),
+            "Outcome": {"enum": ["fired", "missed", "skipped", "failed"]},
+            "Reason": _nullable(_STRING),
+            "RunId": _nullable(_STRING),
+            "DecidedAt": _TIME,
         }
     ),
 }
@@ -383,6 +423,118 @@ ROUTES: tuple[Route, ...] = (
             206: _bytes("The range of it.", downloads.BYTES),
         },
         refusals=(409, 410, 416, 503),
+    ),
+    Route(
+        method="GET",
+        path="/schedules",
+        scope="read",
+        summary="Schedules by name.",
+        answer=schedules.list_schedules,
+        results={200: _json("Schedules.", _object({"Schedules": _list("Schedule")}))},
+    ),
+    Route(
+        method="POST",
+        path="/schedules",
+        scope="admin",
+        summary="Have a published pipeline run by itself, by one of Cron, EverySeconds and Recurrence.",
+        answer=schedules.create_schedule,
+        body=schedules.CREATE,
+        results={201: _json("The schedule.", _ref("Schedule"))},
+        refusals=(404, 409, 413, 415, 503),
+    ),
+    Route(
+        method="GET",
+        path="/schedules/{name}",
+        scope="read",
+        summary="One schedule.",
+        answer=schedules.show_schedule,
+        results={200: _json("The schedule.", _ref("Schedule"))},
+    ),
+    Route(
+        method="PATCH",
+        path="/schedules/{name}",
+        scope="admin",
+        summary="Change a schedule; what is not given stays as it is, and nothing runs for the past.",
+        answer=schedules.change_schedule,
+        body=schedules.CHANGE,
+        results={200: _json("The schedule.", _ref("Schedule"))},
+        refusals=(409, 413, 415, 503),
+    ),
+    Route(
+        method="DELETE",
+        path="/schedules/{name}",
+        scope="admin",
+        summary="Forget a schedule and its history; its runs stay.",
+        answer=schedules.remove_schedule,
+        results={204: Result(description="It is gone.", content={})},
+        refusals=(503,),
+    ),
+    Route(
+        method="POST",
+        path="/schedules/{name}/pause",
+        scope="admin",
+        summary="Have a schedule make no runs until it is resumed.",
+        answer=schedules.pause_schedule,
+        results={200: _json("The schedule.", _ref("Schedule"))},
+        refusals=(503,),
+    ),
+    Route(
+        method="POST",
+        path="/schedules/{name}/resume",
+        scope="admin",
+        summary="Have a paused schedule go on; nothing runs for the time that it was paused.",
+        answer=schedules.resume_schedule,
+        results={200: _json("The schedule.", _ref("Schedule"))},
+        refusals=(503,),
+    ),
+    Route(
+        method="GET",
+        path="/schedules/{name}/next",
+        scope="read",
+        summary="When a schedule is due next, in its time zone; whether it is paused is no matter.",
+        answer=schedules.list_next,
+        query=(
+            Query(
+                name="limit",
+                schema={"type": "integer", "minimum": 1, "maximum": schedules.MOST_NEXT, "default": 5},
+                description="How many times.",
+            ),
+        ),
+        results={200: _json("Times.", _object({"Next": {"type": "array", "items": _TIME}}))},
+    ),
+    Route(
+        method="GET",
+        path="/schedules/{name}/history",
+        scope="read",
+        summary="What became of the times that a schedule was due, the latest first.",
+        answer=schedules.list_history,
+        query=(
+            Query(
+                name="limit",
+                schema={"type": "integer", "minimum": 1, "maximum": schedules.MOST_ROWS, "default": 50},
+                description="How many rows.",
+            ),
+        ),
+        results={200: _json("Slots.", _object({"Slots": _list("Slot")}))},
+    ),
+    Route(
+        method="POST",
+        path="/schedules/{name}/run",
+        scope="submit",
+        summary="Put a run of a schedule into the queue now, besides those of its times.",
+        answer=schedules.run_schedule,
+        results={202: _json("The run.", _ref("Queued"))},
+        refusals=(409, 503),
+    ),
+    Route(
+        method="POST",
+        path="/schedules/{name}/backfill",
+        scope="submit",
+        summary="Put runs into the queue for the times of a schedule that had none, both ends included.",
+        answer=schedules.backfill_schedule,
+        body=schedules.BACKFILL,
+        results={202: _json("The runs.", _object({"Runs": _list("Queued")}))},
+        refusals=(409, 413, 415, 503),
     ),
     Route(
         method="GET",

@@ -371,9 +371,12 @@ CREATE TABLE schedules (
     jitter_s REAL NOT NULL,
     catch_up TEXT NOT NULL,
     overlap TEXT NOT NULL,
+    slot_parameter TEXT,
+    history_days INTEGER NOT NULL DEFAULT 90,
     is_paused INTEGER NOT NULL,
     next_at TEXT,
     due_at TEXT,
+    forgotten_until TEXT,
     decided_at TEXT NOT NULL,
     changed_at TEXT NOT NULL,
     created_at TEXT NOT NULL,
@@ -595,11 +598,24 @@ def _add_publishing(database: sqlite_utils.Database) -> None:
         database.execute(statement)
 
 
+def _add_to_schedules(database: sqlite_utils.Database) -> None:
+    # Those that had no schedules before have these with them.
+    known = database["schedules"].columns_dict
+    for name, kind in (
+        ("slot_parameter", "TEXT"),
+        ("history_days", "INTEGER NOT NULL DEFAULT 90"),
+        ("forgotten_until", "TEXT"),
+    ):
+        if name not in known:
+            database.execute(f"ALTER TABLE schedules ADD COLUMN {name} {kind}")
+
+
 CURRENT = Schema(
-    version=3,
+    version=4,
     statements=_STATEMENTS,
     migrations=(
         Migration(version=2, name="datastores and datasets", apply=_add_data),
         Migration(version=3, name="published pipelines, their queue, schedules, tokens, hooks", apply=_add_publishing),
+        Migration(version=4, name="parameters of slots, history that is forgotten", apply=_add_to_schedules),
     ),
 )

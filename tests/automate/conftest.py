@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipelite import Workspace
-from pipelite.automate import CLOCK, Dispatcher, Limits
+from pipelite.automate import Dispatcher, Limits
+from pipelite.clock import CLOCK
 
 FLOW = '''
 import os

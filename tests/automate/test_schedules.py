@@ -204,6 +204,18 @@ def test_a_change_fires_nothing_for_the_past(endpoint, clock, tick):
     assert schedule.record.timing.cron == "0 13 * * *"
 
 
+def test_another_kind_of_schedule_is_not_counted_from_where_the_first_one_was(endpoint, clock):
+    schedule = Schedule.create("often", endpoint, every=3600, overlap="allow")
+    clock.turn(minutes=30)
+
+    schedule.update(cron="0 * * * *")
+    assert len(schedule.backfill(datetime(2026, 3, 2, 8), datetime(2026, 3, 2, 11))) == 4
+    schedule.update(every=3600)
+    assert [slot.minute for slot in schedule.next(2)] == [30, 30]
+    schedule.update(every=7200)
+    assert [slot.hour for slot in schedule.next(2)] == [14, 16]
+
+
 def test_a_change_that_cannot_be_leaves_it_as_it_was(endpoint):
     schedule = Schedule.create("daily", endpoint, cron="0 18 * * *")
     before = schedule.record
@@ -358,3 +370,70 @@ def test_a_serving_process_makes_the_run_of_a_schedule_that_another_process_make
         assert run_of(schedule.history()[0]).wait(60).outputs["total"] == 6
     finally:
         ticker.stop()
+
+
+def test_the_time_of_a_slot_is_given_to_the_parameter_that_is_named(flow, clock, tick):
+    flow().lasting.publish("Lasting")
+    schedule = Schedule.create(
+        "daily", "Lasting", {"count": 1}, cron="30 2 * * *", timezone="Europe/Berlin", slot_parameter="tag"
+    )
+
+    assert tick(schedule, hours=14) == ["missed"]
+    schedule.update(parameters={"count": 2})
+    assert tick(schedule, hours=23.5) == ["fired"]
+    schedule.backfill(datetime(2026, 3, 2), datetime(2026, 3, 3, 12))
+
+    given = {run.tags["slot"][:10]: (run.parameters["tag"], run.parameters["count"]) for run in Workspace().runs()}
+    assert given == {f"2026-03-{day:02}": (f"2026-03-{day:02}T02:30:00+01:00", 2) for day in (2, 3, 4)}
+    clock.turn(seconds=5)
+    assert schedule.run_now().parameters["tag"] == "2026-03-04T02:30:05+01:00"
+
+
+def test_the_parameter_of_the_slot_takes_text_and_no_other_value(flow, endpoint):
+    flow().lasting.publish("Lasting")
+    for name, given, wrong, error, message in (
+        ("Adding", {}, "n", ParameterError, "'n' takes a whole number"),
+        ("Adding", {}, "day", ParameterError, "no parameter 'day'"),
+        ("Lasting", {"tag": "x"}, "tag", ScheduleError, "'tag' has a value"),
+    ):
+        with pytest.raises(error, match=message):
+            Schedule.create("daily", name, given, cron="@daily", slot_parameter=wrong)
+    with pytest.raises(ParameterError, match="tag"):
+        Schedule.create("daily", "Lasting", cron="@daily")
+    assert list(Workspace().schedules) == []
+
+
+def test_history_is_kept_for_as_long_as_asked_and_its_last_rows_however_old(endpoint, clock, tick):
+    schedule = Schedule.create("half-hourly", endpoint, every=1800, overlap="allow", history_days=3)
+
+    for _ in range(6 * 48):
+        tick(schedule, minutes=30)
+
+    slots = schedule.history(limit=None)
+    # Once a day what is older goes, at the first slot of the day.
+    assert slots[-1].at == datetime(2026, 3, 5, tzinfo=UTC)
+    assert len(Workspace().runs(limit=None)) == 6 * 48
+    rare = Schedule.create("daily", endpoint, every=86400, overlap="allow", history_days=1)
+    for _ in range(9):
+        tick(rare, days=1)
+    assert len(rare.history()) == 9
+
+
+def test_what_is_not_in_the_history_any_more_has_no_second_run(endpoint, clock, tick):
+    schedule = Schedule.create("hourly", endpoint, every=3600, overlap="allow", history_days=1)
+    start = clock.at
+    for _ in range(8 * 24):
+        tick(schedule, hours=1)
+    assert len(schedule.history(limit=None)) < 8 * 24
+
+    # The one at which it was made had none.
+    assert [run.tags["slot"] for run in schedule.backfill(start, clock.at)] == [start.isoformat()]
+    # Set back to what is forgotten, once seen by a tick and once by a change before there was one.
+    tick(schedule, days=-3)
+    clock.turn(days=-4)
+    schedule.update(description="changed by a clock that is behind")
+    for _ in range(8 * 24):
+        tick(schedule, hours=1)
+
+    slots = [run.tags["slot"] for run in Workspace().runs(limit=None)]
+    assert len(slots) == len(set(slots)) == 9 * 24 + 1

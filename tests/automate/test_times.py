@@ -208,6 +208,8 @@ def test_what_would_never_be_due_or_cannot_be_read_is_refused(expression, messag
         ({"every": 0}, "whole seconds"),
         ({"every": 1.5}, "whole seconds"),
         ({"every": True}, "whole seconds"),
+        ({"every": 10**30}, "whole seconds"),
+        ({"every": float("nan")}, "whole seconds"),
         ({"every": timedelta(milliseconds=1)}, "whole seconds"),
         ({"cron": "@daily", "timezone": "Mars/Phobos"}, "no time zone 'Mars/Phobos'"),
         ({"cron": "@daily", "timezone": "../etc/passwd"}, "no time zone"),

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
 import random
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import disk_graph
 import faults
 import pytest
+import seconds
 import spreads
 from limits import allowed
 from wholeness import check_complete, check_whole
 
-from pipelite import Workspace
+from pipelite import Schedule, Workspace
 from pipelite.api.starting import resume_run
 from pipelite.errors import StepFailed, StorageError
 from pipelite.execute import recover_dead_runs
@@ -189,6 +193,49 @@ if can_mount():  # It takes a right that not every machine gives; the next test 
         figures["longest until the end"] = f"{max(took_s for took_s, _ in looks):.1f} s"
         # With the small size, whatever else runs decides.
         assert max(took_s for took_s, _ in looks) <= allowed({"small": 30.0, "full": 5.0}[size])
+
+    @pytest.mark.filterwarnings("ignore:run .* waits in the queue")
+    def test_a_daemon_says_once_that_the_disk_is_full_and_goes_on_when_it_is_not(small_disk, size, figures):
+        seconds.each_second.publish("Seconds")
+        schedule = Schedule.create("seconds", "Seconds", every=1, overlap="allow")
+        full_s = {"small": 1.5, "full": 20.0}[size]
+        command = [sys.executable, "-m", "pipelite", "daemon", "--json", "--max-runs", "2", "--grace", "1"]
+        log = small_disk.parent / "daemon.log"
+
+        def events() -> list[str]:
+            return [json.loads(line)["event"] for line in log.read_text().splitlines()]
+
+        with log.open("w") as file, subprocess.Popen(command, stdout=file, stderr=file) as daemon:
+            wait_until(lambda: "fired" in events())
+            filler = fill(small_disk)
+            wait_until(lambda: "error" in events())
+            time.sleep(full_s)
+            assert daemon.poll() is None
+            filler.unlink()
+            freed_at = datetime.now(UTC)
+            wait_until(lambda: any(slot.at > freed_at and slot.run_id for slot in schedule.history(limit=3)))
+            last = Workspace().run(schedule.history(limit=1)[0].run_id)
+            assert last.wait(60).status == "completed"
+            daemon.terminate()
+            assert daemon.wait(60) == 0
+
+        told = [event for event in events() if event not in ("fired", "missed")]
+        assert told == ["started", "error", "works again", "ending", "ended"]
+        # Each second has its row, and what was due within the last half minute has its run.
+        slots = schedule.history(limit=None)[::-1]
+        assert {later.at - slot.at for slot, later in itertools.pairwise(slots)} == {timedelta(seconds=1)}
+        assert {slot.outcome for slot in slots} == {"fired"}
+        with Store.open() as store:
+            check_whole(store)
+        figures["seconds that the disk was full"] = full_s
+        figures["runs"] = dict(Counter(str(run.status) for run in Workspace().runs(limit=None)))
+
+
+def wait_until(holds: Callable[[], object], timeout_s: float = 60.0) -> None:
+    until = time.monotonic() + allowed(timeout_s)
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.05)
 
 
 def test_a_file_that_may_not_grow_fails_the_run_and_leaves_everything_whole(workspace):

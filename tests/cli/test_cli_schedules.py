@@ -35,8 +35,11 @@ class TestSchedules:
         assert "04:00:00 (America/New_York)" in (
             command("schedules", "edit", "nightly", "--cron", "0 4 * * *", "--timezone", "America/New_York").stdout
         )
-        changed = read_json("schedules", "edit", "nightly", "-p", "start=1", "--overlap", "queue")
+        changed = read_json(
+            "schedules", "edit", "nightly", "-p", "start=1", "--overlap", "queue", "--history-days", "7"
+        )
         assert (changed["parameters"], changed["overlap"]) == ({"n": 5, "start": 1}, "queue")
+        assert (changed["history_days"], changed["slot_parameter"]) == (7, None)
 
         assert command("schedules", "pause", "nightly").stdout == "nightly is paused\n"
         assert "paused  -" in command("schedules", "list").stdout
@@ -67,7 +70,11 @@ class TestSchedules:
         history = read_json("schedules", "history", "hourly")
         assert [slot["run"] for slot in history] == [by_hand, *(each["id"] for each in reversed(made))]
         assert [slot["at"][11:13] for slot in history[1:]] == ["12", "11", "10"]
-        assert "asked for by hand" in command("schedules", "history", "hourly").stdout
+        shown = command("schedules", "history", "hourly").stdout
+        assert "asked for by hand" in shown
+        assert "2026-03-01 12:00:00+00:00" in shown
+        again = command("schedules", "backfill", "hourly", "2026-03-01T09:30", "2026-03-01T12:00")
+        assert (again.stdout, "every time has its run already" in again.stderr) == ("", True)
 
     def test_what_is_wrong_is_wrong_usage(self, command, published):
         for words, message in (

@@ -400,3 +400,121 @@ def test_the_server_sees_to_schedules_unless_it_is_told_not_to(own_site):
     own_site.start()
 
     wait_until(lambda: len([run for run in own_site.get("/runs").json()["Runs"] if run["Status"] == "completed"]) >= 3)
+
+
+@pytest.fixture
+def at_night(site):
+    """A schedule that is not due while a test looks."""
+    body = {"Name": "at night", "Pipeline": "Train", "Cron": "30 2 1 1 *", "TimeZone": "Europe/Berlin"}
+    made = site.post("/schedules", json={**body, "ParameterAssignments": {"n": 2}})
+    yield made
+    site.ask("DELETE", "/schedules/at night")
+
+
+def test_a_schedule_is_made_shown_changed_and_removed(site, at_night):
+    assert (at_night.status_code, at_night.headers["Location"]) == (201, "/schedules/at%20night")
+    made = site.get(at_night.headers["Location"]).json()
+    assert made == at_night.json()
+    assert (made["Pipeline"], made["Version"], made["ParameterAssignments"]) == ("Train", None, {"n": 2})
+    assert made["NextAt"].endswith("-01-01T02:30:00+01:00")
+    assert (made["Overlap"], made["DstGap"], made["HistoryDays"]) == ("skip", "shift", 90)
+
+    weekly = {"Frequency": "Week", "Interval": 2, "WeekDays": ["Friday"], "Hours": [9, 17], "Minutes": [0]}
+    change = {"Recurrence": weekly, "Overlap": "queue", "Start": "2026-01-02", "ParameterAssignments": {"n": 3}}
+    changed = site.ask("PATCH", made["Url"], json=change)
+
+    assert (changed.status_code, changed.json()["Recurrence"]) == (200, weekly)
+    assert changed.json()["Cron"] is None
+    assert [time[11:16] for time in site.get(f"{made['Url']}/next?limit=3").json()["Next"]][:2] in (
+        ["09:00", "17:00"],
+        ["17:00", "09:00"],
+    )
+    assert site.post(f"{made['Url']}/pause").json()["NextAt"] is None
+    assert [(each["Name"], each["Paused"]) for each in site.get("/schedules").json()["Schedules"]] == [
+        ("at night", True)
+    ]
+    assert site.post(f"{made['Url']}/resume").json()["Paused"] is False
+    assert site.post("/schedules", json={"Name": "at night", "Pipeline": "Train", "Cron": "@daily"}).status_code == 409
+    assert site.ask("DELETE", made["Url"]).status_code == 204
+    assert site.get(made["Url"]).status_code == 404
+
+
+def test_runs_of_a_schedule_are_asked_for_and_its_history_says_so(site):
+    body = {"Name": "daily", "Pipeline": "Lasting", "Version": "1.0", "Cron": "0 6 * * *", "SlotParameter": "tag"}
+    site.post("/schedules", json={**body, "ParameterAssignments": {"count": 1}})
+
+    now = site.post("/schedules/daily/run")
+    earlier = site.post("/schedules/daily/backfill", json={"From": "2026-01-01", "To": "2026-01-02T23:00"})
+
+    assert (now.status_code, earlier.status_code) == (202, 202)
+    assert site.get(now.headers["Location"] + "?wait=60").json()["Status"] == "completed"
+    runs = [site.get(f"/runs/{run['Id']}?wait=60").json() for run in earlier.json()["Runs"]]
+    assert [run["Parameters"]["tag"] for run in runs] == ["2026-01-01T06:00:00+00:00", "2026-01-02T06:00:00+00:00"]
+    slots = site.get("/schedules/daily/history").json()["Slots"]
+    assert [slot["Reason"] for slot in slots] == ["asked for by hand", "backfill", "backfill"]
+    assert site.post("/schedules/daily/backfill", json={"From": "2026-01-01", "To": "2026-01-02"}).json() == {
+        "Runs": []
+    }
+    site.ask("DELETE", "/schedules/daily")
+
+
+def test_schedules_are_for_tokens_of_their_scope_and_pipelines(site, at_night):
+    path = at_night.json()["Url"]
+    reader, caller = (site.new_token("--scope", scope) for scope in ("read", "submit"))
+    other = site.new_token("--scope", "submit", "--pipeline", "Lasting")
+
+    assert site.get(f"{path}/history", token=reader).status_code == 200
+    assert site.post(f"{path}/run", token=reader).status_code == 403
+    for method, where in (("PATCH", path), ("DELETE", path), ("POST", f"{path}/pause"), ("POST", "/schedules")):
+        assert site.ask(method, where, token=caller).status_code == 403, where
+    assert site.post(f"{path}/run", token=caller).status_code == 202
+    assert site.get("/schedules", token=other).json() == {"Schedules": []}
+    assert (site.get(path, token=other).status_code, site.post(f"{path}/run", token=other).status_code) == (404, 404)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "parameter"),
+    [
+        ({"Cron": "0 0 31 2 *"}, None),
+        ({"Cron": "R * * * *"}, None),
+        ({"Cron": "@daily", "EverySeconds": 60}, None),
+        ({"Cron": "@daily", "TimeZone": "../etc/passwd"}, None),
+        ({"Cron": "@daily", "TimeZone": "x\0y"}, "TimeZone"),
+        ({"Cron": "@daily", "Start": "yesterday it was"}, "Start"),
+        ({"Cron": "@daily", "Start": "0001-01-01T00:00:00+14:00"}, None),
+        ({"Cron": "@daily", "JitterSeconds": 1e300}, None),
+        ({"Cron": "@daily", "Overlap": "never"}, "Overlap"),
+        ({"Cron": "@daily", "HistoryDays": True}, "HistoryDays"),
+        ({"Cron": "@daily", "ParameterAssignments": {"n": "many"}}, "n"),
+        ({"Cron": "@daily", "ParameterAssignments": {"m": 1}}, "m"),
+        ({"EverySeconds": 0}, "EverySeconds"),
+        ({"EverySeconds": 10**30}, "EverySeconds"),
+        ({"Recurrence": {}}, "Frequency"),
+        ({"Recurrence": {"Frequency": "Day", "Minutes": [60]}}, "Minutes"),
+        ({"Recurrence": {"Frequency": "Day", "Seconds": [1]}}, "Recurrence"),
+        ({"Recurrence": {"Frequency": "Hour", "Hours": [1]}}, None),
+        ({"Name": "a/b", "Cron": "@daily"}, None),
+        ({"Colour": "red", "Cron": "@daily"}, "Colour"),
+    ],
+)
+def test_what_cannot_be_a_schedule_is_a_400(site, wrong, parameter):
+    answer = site.post("/schedules", json={"Name": "wrong", "Pipeline": "Train", **wrong})
+
+    assert (answer.status_code, answer.json()["Error"]["Parameter"]) == (400, parameter), answer.text
+    assert site.get("/schedules/wrong").status_code == 404
+
+
+def test_paths_of_schedules_are_where_those_of_calls_may_be(site):
+    data = site.workspace / "data" / "scheduled"
+    data.mkdir(parents=True, exist_ok=True)
+    (data / "a.txt").touch()
+    body = {"Name": "reading", "Pipeline": "Reading", "Cron": "@yearly"}
+
+    outside = site.post("/schedules", json={**body, "ParameterAssignments": {"data": "/etc/passwd"}})
+    inside = site.post("/schedules", json={**body, "ParameterAssignments": {"data": "local/scheduled/a.txt"}})
+
+    assert (outside.status_code, outside.json()["Error"]["Parameter"]) == (400, "data")
+    assert inside.json()["ParameterAssignments"] == {"data": str(data / "a.txt")}
+    changed = site.ask("PATCH", "/schedules/reading", json={"ParameterAssignments": {"data": "/etc/passwd"}})
+    assert changed.status_code == 400
+    site.ask("DELETE", "/schedules/reading")

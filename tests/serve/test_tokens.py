@@ -28,6 +28,17 @@ ROUTES = (
     ("POST", "/runs/20260101-000000-aaaaaa/rerun", "submit"),
     ("POST", "/runs/20260101-000000-aaaaaa/resume", "submit"),
     ("PUT", "/endpoints/Train", "admin"),
+    ("GET", "/schedules", "read"),
+    ("GET", "/schedules/nightly", "read"),
+    ("GET", "/schedules/nightly/next", "read"),
+    ("GET", "/schedules/nightly/history", "read"),
+    ("POST", "/schedules/nightly/run", "submit"),
+    ("POST", "/schedules/nightly/backfill", "submit"),
+    ("POST", "/schedules", "admin"),
+    ("PATCH", "/schedules/nightly", "admin"),
+    ("DELETE", "/schedules/nightly", "admin"),
+    ("POST", "/schedules/nightly/pause", "admin"),
+    ("POST", "/schedules/nightly/resume", "admin"),
 )
 SCOPES = ("read", "submit", "admin")
 
@@ -57,7 +68,7 @@ def test_the_table_above_has_every_route_that_is_documented(site):
         if "/{" in path or path.count("/") == 1
     }
     named = {
-        (method, re.sub(r"(?<=^/(?:runs/))[^/]+|(?<=/(?:steps)/)\w+|(?<=/outputs/)\w+|Train", "*", path))
+        (method, re.sub(r"(?<=^/(?:runs/))[^/]+|(?<=/(?:steps)/)\w+|(?<=/outputs/)\w+|Train|nightly", "*", path))
         for method, path, _ in ROUTES
     }
 
