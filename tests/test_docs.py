@@ -5,6 +5,7 @@
 - ``console``: each ``$`` line is run in a shell; where lines follow, they are its output. ``...`` stands for anything;
   ids of runs, times, and figures with a unit of time or size are not compared. With ``:class: fails`` the last command
   has to fail; with ``:class: any-order`` lines may come in any order, as those of steps that run side by side do.
+- ``nginx``: on the page about serving only; tests/serve/test_nginx.py has nginx use it.
 - ``text``: not code (a picture, a listing of files), so it may not look like code.
 
 Of a set-up command of the README (``python3 -m venv ...``) only the last part is run, and only if it is not these tests
@@ -183,6 +184,11 @@ class PageRunner:
             return run(command, self.folder)
         last = command.rpartition("&&")[2].split()
         return None if last[1:] == ["-m", "pytest"] else run([sys.executable, *last[1:]], ROOT)
+
+    def run_nginx(self, block: Block, place: str) -> None:
+        assert self.page.name == "serving.rst", (
+            f"{place}: tests/serve/test_nginx.py takes its configuration from elsewhere"
+        )
 
     def run_text(self, block: Block, place: str) -> None:
         looks_like_code = re.search(r"^(\$ |>>> |import |from \w+ import |def |@)", block.code, re.MULTILINE)

@@ -14,6 +14,7 @@ import threading
 import time
 
 import pytest
+from certificates import make_certificate
 from hypothesis import given
 from hypothesis import strategies as st
 from receiving import Receiver
@@ -582,32 +583,7 @@ def test_a_secret_that_is_not_there_or_open_to_others_is_told_and_tried_again(
 
 @pytest.fixture
 def certificate(tmp_path):
-    """Of this machine, signed by itself: the certificate and its key in one file."""
-    import ipaddress
-    from datetime import UTC, datetime, timedelta
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "receiver")])
-    now = datetime.now(UTC)
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path / "receiver.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
-    return path
+    return make_certificate(tmp_path / "receiver.pem", "127.0.0.1")
 
 
 def test_over_tls_only_a_certificate_that_is_trusted_is_sent_to(hooks, certificate, monkeypatch):
