@@ -14,11 +14,11 @@ import threading
 import time
 
 import pytest
-from certificates import make_certificate
 from hypothesis import given
 from hypothesis import strategies as st
 from receiving import Receiver
 
+from certificates import make_certificate
 from pipelite import Workspace, current_run, pipeline, step
 from pipelite.automate import EVENTS, Backoff, HookSender, requeue
 from pipelite.automate.posting import Timeouts, is_refused, sign

@@ -15,14 +15,14 @@ from urllib.parse import urljoin, urlsplit
 
 import pytest
 import requests
-from certificates import make_certificate
 from requests.adapters import HTTPAdapter
-from test_docs import ROOT, blocks_of
 from urllib3 import HTTPSConnectionPool
 
+from certificates import make_certificate
 from pipelite import Workspace
 from pipelite.serve.throttle import MOST_FAILURES
 from serve.sites import wait_until
+from test_docs import ROOT, blocks_of
 
 NAME = "ml.example.com"
 #: What surrounds a server in nginx's own configuration, all of it below one folder.
