@@ -78,6 +78,7 @@ def requests_to_abuse(token: str) -> Iterator[str]:
     """Requests that break HTTP in some way; of a pipeline that does not start without a body."""
     head = f"POST /pipelines/Lasting HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
     body = '{"Priority": 1, "Wrong": 1}'
+    yield head + "Content-Length: 100000000\r\n\r\n" + body
     yield head + "Content-Length: -5\r\n\r\n" + body
     yield head + "Content-Length: abc\r\n\r\n" + body
     yield head + "Content-Length: 5, 6\r\n\r\n" + body
