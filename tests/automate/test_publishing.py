@@ -44,6 +44,28 @@ def test_a_version_never_changes_and_the_same_content_is_the_same_version(flow):
     assert flow().train.publish("Adding", version="1.1").id != first.id
 
 
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("flow.py", "n: int = 4", "n: int = 5"),
+        ("flow.py", "n: int = 4", "n: int = 4, more: str = ''"),
+        ("flow.py", 'return {"total"', 'return {"sum"'),
+        ("flow.py", "twice(sum(numbers)) * scale", "twice(sum(numbers)) / scale"),
+        ("helpers.py", "2 * x", "3 * x"),
+    ],
+)
+def test_what_was_edited_since_it_was_imported_is_not_published(flow, file, old, new):
+    module = flow()
+    module.train.publish("Adding", version="1.0")
+    Path(file).write_text(Path(file).read_text().replace(old, new))
+
+    with pytest.raises(PublishError, match="'train' cannot be published from here: .* edited"):
+        module.train.publish("Adding", version="1.1")
+
+    assert [each.version for each in Workspace().published.versions("Adding")] == ["1.0"]
+    assert flow().train.publish("Adding", version="1.1").version == "1.1"
+
+
 def test_an_endpoint_leads_to_its_first_version_until_another_becomes_the_default(flow, serve):
     serve()
     flow().train.publish("Adding", version="1.0")
