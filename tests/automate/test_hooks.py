@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from email.utils import formatdate
 
 import pytest
 from hypothesis import given
@@ -21,7 +22,7 @@ from receiving import Receiver
 from certificates import make_certificate
 from pipelite import Workspace, current_run, pipeline, step
 from pipelite.automate import EVENTS, Backoff, HookSender, requeue
-from pipelite.automate.posting import Timeouts, is_refused, sign
+from pipelite.automate.posting import Timeouts, is_refused, read_retry_after, sign
 from pipelite.automate.templates import find_mistakes, render
 from pipelite.errors import DeliveryError, HookError, StepFailed, UnknownNameError
 
@@ -191,6 +192,47 @@ def test_what_is_not_taken_is_sent_again_with_the_same_id_and_body_until_it_is(h
     [delivery] = hooks.deliveries()
     assert (delivery.attempts, delivery.answer, delivery.problem) == (6, 204, None)
     assert receiver.requests[0].id == delivery.id
+
+
+def put_off(handler):
+    handler.send_response(429)
+    handler.send_header("retry-after", "1")
+    handler.end_headers()
+
+
+def test_a_receiver_that_asks_for_time_is_given_it(hooks, receiver, send):
+    hooks.add("busy", receiver.url, events=("completed",))
+    receiver.answers = [put_off]
+    send()
+
+    measuring.run()
+
+    wait_until(lambda: states() == ["delivered"])
+    first, second = receiver.requests
+    assert second.at - first.at >= 0.9
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("120", 120),
+        (" 0 ", 0),
+        ("9" * 5000, 999_999_999_999),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
+        ("-5", None),
+        ("1.5", None),
+        ("soon", None),
+        ("٣", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_how_long_a_receiver_wants_to_be_left_alone_is_read_or_ignored(text, seconds):
+    assert read_retry_after(text) == seconds
+
+
+def test_a_date_until_which_a_receiver_wants_to_be_left_alone_is_understood():
+    assert 3500 < read_retry_after(formatdate(time.time() + 3600, usegmt=True)) <= 3600
 
 
 def test_a_receiver_that_is_not_there_is_found_when_it_is(hooks, send):

@@ -59,7 +59,7 @@ def test_what_was_edited_since_it_was_imported_is_not_published(flow, file, old,
     module.train.publish("Adding", version="1.0")
     Path(file).write_text(Path(file).read_text().replace(old, new))
 
-    with pytest.raises(PublishError, match="'train' cannot be published from here: .* edited"):
+    with pytest.raises(PublishError, match=r"'train' cannot be published from here: .* edited"):
         module.train.publish("Adding", version="1.1")
 
     assert [each.version for each in Workspace().published.versions("Adding")] == ["1.0"]
