@@ -98,7 +98,7 @@ class PublishedPipeline:
         PublishError
             If the version is disabled or archived.
         """
-        assignments = to_assignments(self._version, parameters)
+        assignments = to_assignments(self._store, self._version, parameters)
         version = automate.find_version(self._store, self.id)
         record, _ = automate.submit(self._store, version, assignments, experiment=experiment, priority=priority)
         warn_if_not_served(self._store, record.id)
@@ -358,7 +358,7 @@ def warn_if_not_served(store: Store, run_id: str) -> None:
         )
 
 
-def to_assignments(version: PublishedVersion, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def to_assignments(store: Store, version: PublishedVersion, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Values of parameters as a request carries them.
 
     Raises
@@ -366,7 +366,8 @@ def to_assignments(version: PublishedVersion, parameters: Mapping[str, Any]) -> 
     ParameterError
         If a parameter is unknown, missing or of the wrong type.
     """
-    values = bind_parameters(version.parameters, parameters, pipeline=version.name)
+    with store.as_default():
+        values = bind_parameters(version.parameters, parameters, pipeline=version.name)
     return {name: _to_json(name, values[name], version.label) for name in parameters}
 
 

@@ -96,7 +96,7 @@ class Schedule:
             store,
             name,
             automate.find_version(store, version.id),
-            to_assignments(version, parameters or {}),
+            to_assignments(store, version, parameters or {}),
             make_timing(
                 cron=cron,
                 every=every,
@@ -151,7 +151,7 @@ class Schedule:
         if "parameters" in changes:
             record = self.record
             version = automate.find_version(self._store, record.published_id or record.endpoint or "")
-            changes["parameters"] = to_assignments(version, changes["parameters"])
+            changes["parameters"] = to_assignments(self._store, version, changes["parameters"])
         automate.change_schedule(self._store, self.name, now=CLOCK.now(), **changes)
 
     def pause(self) -> None:

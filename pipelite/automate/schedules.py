@@ -127,7 +127,8 @@ def add_schedule(
             f"a schedule cannot be called {name!r}; letters, digits, spaces and _ . - are taken, 128 at most"
         )
     _check_policies(timing, jitter_s, catch_up, overlap)
-    check_call(version, parameters)
+    with store.as_default():
+        check_call(version, parameters)
     record = ScheduleRecord(
         name=name,
         description=description,
@@ -180,7 +181,7 @@ def change_schedule(store: Store, name: str, *, now: datetime, **changes: Any) -
         If a parameter is unknown, missing or of the wrong type.
     """
     rest = {key: changes.pop(key) for key in list(changes) if key in _PLAIN}
-    with store.database.write() as connection:
+    with store.as_default(), store.database.write() as connection:
         record = _get(connection, name)
         timing = _changed_timing(record.timing, changes, now) if changes else record.timing
         changed = attrs.evolve(record, timing=timing, changed_at=now, **rest)

@@ -44,7 +44,8 @@ def submit(call: Call) -> Response:
     key = _key(call)
     version = _find_called(call, key)
     if any(_takes_paths(each["type"]) for each in version.described):
-        values = bind_parameters(version.parameters, assignments, pipeline=version.name)
+        with service.store.as_default():
+            values = bind_parameters(version.parameters, assignments, pipeline=version.name)
         assignments = place_paths(service, version.parameters, assignments, values)
     record, _ = automate.submit(
         service.store,

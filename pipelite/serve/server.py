@@ -34,7 +34,7 @@ from pipelite.store import Store
 #: Threads that answer; those that wait for the ends of runs take some of them at most.
 _THREADS = MOST_WAITING + 8
 #: Seconds in which a request has to be here, from its first byte to its last, and after which an idle connection is closed.
-REQUEST_S = 10.0
+REQUEST_S = 8.0
 #: Seconds after which a client that takes nothing of its answer is given up.
 STALLED_S = 30.0
 #: Connections, of the 1,024 open files that a process often has; and bytes of the headers of a request.

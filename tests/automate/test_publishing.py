@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelite import Workspace, pipeline, step
+from pipelite import Dataset, Workspace, pipeline, step
 from pipelite.errors import ParameterError, PublishError, UnknownNameError
 
 
@@ -250,3 +250,37 @@ def scripted(needed: int):
     run = published.submit(needed=1).wait(60)
 
     assert Path(run.outputs["result"]).read_text() == "as published"
+
+
+DATA = """
+from pipelite import Dataset, pipeline, step
+
+
+@step
+def count(rows):
+    return len(rows.to_pandas())
+
+
+@pipeline
+def counting(rows: Dataset):
+    return count(rows)
+"""
+
+
+def test_a_dataset_is_looked_for_in_the_workspace_of_the_run(workspace, serve, monkeypatch):
+    Path("counting.py").write_text(DATA)
+    Path("here.csv").write_text("x\n1\n2\n")
+    monkeypatch.syspath_prepend(str(workspace.parent))
+    import counting
+
+    Dataset.from_delimited_files("here.csv").register("numbers")
+    published = counting.counting.publish("Counting")
+    mine = Workspace()
+    serve()
+    monkeypatch.setenv("PIPELITE_WORKSPACE", str(workspace.parent / "another"))
+
+    run = mine.published["Counting"].submit(rows="numbers").wait(60)
+
+    assert published.id == run.record.options["published"]["id"]
+    assert run.outputs["result"] == 2
+    sys.modules.pop("counting")

@@ -37,7 +37,7 @@ def main(url: str, n: int, addresses: list[str], known_id: str) -> None:
             connection.request("GET", "/runs", headers=headers)
             answer = connection.getresponse()
         except (http.client.HTTPException, OSError):
-            # The server closes what has been idle for ten seconds.
+            # The server closes what has been idle for a while.
             connection.close()
             connection.request("GET", "/runs", headers=headers)
             answer = connection.getresponse()
