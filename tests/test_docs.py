@@ -26,6 +26,8 @@ from pathlib import Path
 import click
 import pytest
 
+from pipelite.execute import badges
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.rst", *sorted((ROOT / "docs").glob("*.rst"))]
 
@@ -94,6 +96,7 @@ def run(command: list[str] | str, folder: Path) -> subprocess.CompletedProcess[s
     }
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     environment["COLUMNS"] = "100"
+    environment["PAGE_OF_THE_DOCS"] = str(folder)
     return subprocess.run(
         command,
         cwd=folder,
@@ -199,8 +202,12 @@ class PageRunner:
 def test_every_code_block_runs(page: Path, tmp_path: Path):
     runner = PageRunner(page, tmp_path)
 
-    for block in blocks_of(page):
-        runner.run(block)
+    try:
+        for block in blocks_of(page):
+            runner.run(block)
+    finally:
+        # What a page starts it also ends, unless one of its blocks failed.
+        badges.end_wearers(str(tmp_path), timeout_s=10)
 
     assert not runner.unused_files, "files that no command below them uses"
 
