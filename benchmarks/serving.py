@@ -326,7 +326,7 @@ def main() -> None:
     print(machine())
     print(simple_table(("what", "figure", "target"), rows))
     if arguments.peers:
-        found = measure_peers(200 // part)
+        found = measure_peers(60 // part)
         names = {"pipelite": "pipelite (this checkout)", **{tool: name for tool, (name, _) in PEERS.items()}}
         print()
         print(
