@@ -139,8 +139,10 @@ def served(*options: str) -> Iterator[tuple[Client, psutil.Process]]:
             while not said.endswith("}\n"):
                 said += process.stdout.readline()
             told = json.loads(said)
-            yield Client(told["url"], Path(told["token_file"]).read_text().strip()), psutil.Process(process.pid)
-            process.terminate()
+            try:
+                yield Client(told["url"], Path(told["token_file"]).read_text().strip()), psutil.Process(process.pid)
+            finally:
+                process.terminate()
 
 
 def measure_requests(n: int) -> tuple[float, float]:
@@ -205,7 +207,8 @@ def free_port() -> int:
 @contextmanager
 def peer(tool: str, python: Path, *command: str) -> Iterator[tuple[Client, Path]]:
     """The server of another tool, started by a command of its environment in a folder that is its home."""
-    with tempfile.TemporaryDirectory(prefix=f"{tool}-serving-") as name:
+    # What a server has started of its own ends a little later, and may still write.
+    with tempfile.TemporaryDirectory(prefix=f"{tool}-serving-", ignore_cleanup_errors=True) as name:
         folder, port = Path(name), free_port()
         (folder / "repository.py").write_text(DAGSTER)
         (folder / "dagster.yaml").write_text(DAGSTER_SETTINGS)
@@ -310,6 +313,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tenth of everything, to see that it works")
     parser.add_argument("--peers", action="store_true", help="requests to the servers of Prefect and Dagster, too")
     arguments = parser.parse_args()
+    # An end from outside goes the way of every other: the servers that were started are ended.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     part = 10 if arguments.quick else 1
     request_s, rate = measure_requests(2_000 // part)
     start_s = measure_start(200 // part)

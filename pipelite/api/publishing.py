@@ -281,12 +281,13 @@ def _check_loaded(store: Store, pipeline: Pipeline[Any, Any]) -> None:
 
 def _check_described(pipeline: Pipeline[Any, Any], kept: list[dict[str, Any]]) -> None:
     """Make sure that it takes in its kept source what it takes here; of defaults the code alone does not tell."""
-    # As the other process has sent them.
-    here = json.loads(json.dumps([describe_parameter(spec) for spec in pipeline.specs]))
+    here = [describe_parameter(spec) for spec in pipeline.specs]
     for spec, loaded, read in itertools.zip_longest(pipeline.specs, here, kept):
         # A default path is kept as it is here.
         ignored = ("default", "default_in_code") if spec is not None and isinstance(spec.default, Path) else ()
-        if {**(loaded or {}), **dict.fromkeys(ignored)} != {**(read or {}), **dict.fromkeys(ignored)}:
+        # As text: a NaN is not equal to itself.
+        texts = {json.dumps({**(each or {}), **dict.fromkeys(ignored)}, sort_keys=True) for each in (loaded, read)}
+        if len(texts) > 1:
             name = (loaded or read)["name"]
             raise PublishError(
                 f"pipeline {pipeline.name!r} cannot be published from here: its parameter {name!r} is not the one in its "

@@ -126,16 +126,18 @@ def _bind(host: str, port: int) -> list[socket.socket]:
 
 def _name_in(url: str) -> str:
     """The name of the machine in the address that clients call."""
-    parts = urlsplit(url)
-    if (
-        parts.scheme not in ("http", "https")
-        or not parts.hostname
-        or url.rstrip("/") != f"{parts.scheme}://{parts.netloc}"
-    ):
+    try:
+        parts = urlsplit(url)
+        name, port = parts.hostname or "", parts.port
+    except ValueError:
+        parts, name, port = urlsplit(""), "", None
+    place = f"[{name}]" if ":" in name else name
+    said = f"{parts.scheme}://{place}" + ("" if port is None else f":{port}")
+    if parts.scheme not in ("http", "https") or not name or url.rstrip("/").lower() != said:
         raise ServeError(
             f"clients cannot call {url!r}; --url is https://NAME or https://NAME:PORT, with no path behind it"
         )
-    return parts.hostname
+    return name
 
 
 def _trust(proxy: str | None, *, is_unix: bool) -> dict[str, Any]:

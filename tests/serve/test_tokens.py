@@ -193,6 +193,8 @@ def test_a_proxy_on_a_unix_socket_can_be_believed(own_site):
         (("--trusted-proxy", "127.0.0.1", "--unix-socket", "socket"), "give it with --trusted-proxy localhost"),
         (("--url", "https://ml.example.com/path"), "clients cannot call 'https://ml.example.com/path'"),
         (("--url", "ml.example.com"), "clients cannot call 'ml.example.com'"),
+        (("--url", "https://["), "clients cannot call 'https://['"),
+        (("--url", "https://somebody@ml.example.com"), "clients cannot call 'https://somebody@ml.example.com'"),
         (("--host", "nowhere.invalid"), "cannot listen on nowhere.invalid"),
     ],
 )
