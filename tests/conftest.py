@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["data.real_stores"]
+pytest_plugins = ["data.real_stores", "serve.publishing"]
 
 
 @pytest.fixture

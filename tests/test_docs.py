@@ -5,6 +5,7 @@
 - ``console``: each ``$`` line is run in a shell; where lines follow, they are its output. ``...`` stands for anything;
   ids of runs, times, and figures with a unit of time or size are not compared. With ``:class: fails`` the last command
   has to fail; with ``:class: any-order`` lines may come in any order, as those of steps that run side by side do.
+- ``nginx``: on the page about serving only; tests/serve/test_nginx.py has nginx use it.
 - ``text``: not code (a picture, a listing of files), so it may not look like code.
 
 Of a set-up command of the README (``python3 -m venv ...``) only the last part is run, and only if it is not these tests
@@ -24,6 +25,8 @@ from pathlib import Path
 
 import click
 import pytest
+
+from pipelite.execute import badges
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.rst", *sorted((ROOT / "docs").glob("*.rst"))]
@@ -93,6 +96,7 @@ def run(command: list[str] | str, folder: Path) -> subprocess.CompletedProcess[s
     }
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     environment["COLUMNS"] = "100"
+    environment["PAGE_OF_THE_DOCS"] = str(folder)
     return subprocess.run(
         command,
         cwd=folder,
@@ -184,6 +188,11 @@ class PageRunner:
         last = command.rpartition("&&")[2].split()
         return None if last[1:] == ["-m", "pytest"] else run([sys.executable, *last[1:]], ROOT)
 
+    def run_nginx(self, block: Block, place: str) -> None:
+        assert self.page.name == "serving.rst", (
+            f"{place}: tests/serve/test_nginx.py takes its configuration from elsewhere"
+        )
+
     def run_text(self, block: Block, place: str) -> None:
         looks_like_code = re.search(r"^(\$ |>>> |import |from \w+ import |def |@)", block.code, re.MULTILINE)
         assert not looks_like_code, f"{place}: this is code, so it has to be run"
@@ -193,8 +202,12 @@ class PageRunner:
 def test_every_code_block_runs(page: Path, tmp_path: Path):
     runner = PageRunner(page, tmp_path)
 
-    for block in blocks_of(page):
-        runner.run(block)
+    try:
+        for block in blocks_of(page):
+            runner.run(block)
+    finally:
+        # What a page starts it also ends, unless one of its blocks failed.
+        badges.end_wearers(str(tmp_path), timeout_s=10)
 
     assert not runner.unused_files, "files that no command below them uses"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -21,7 +22,8 @@ from pipelite.api.sources import import_pipeline, keep_sources, use_sources, wri
 from pipelite.api.starting import packages_of
 from pipelite.automate import Draft, PublishedVersion
 from pipelite.define import NO_JSON, Step, as_json, bind_parameters, describe_parameter
-from pipelite.errors import PipeliteError, PublishError, UnknownNameError
+from pipelite.errors import PipeliteError, PublishError, SourceChangedError, UnhashableError, UnknownNameError
+from pipelite.fingerprint import Fingerprinter
 from pipelite.store import (
     SourceFolder,
     Store,
@@ -96,7 +98,7 @@ class PublishedPipeline:
         PublishError
             If the version is disabled or archived.
         """
-        assignments = to_assignments(self._version, parameters)
+        assignments = to_assignments(self._store, self._version, parameters)
         version = automate.find_version(self._store, self.id)
         record, _ = automate.submit(self._store, version, assignments, experiment=experiment, priority=priority)
         warn_if_not_served(self._store, record.id)
@@ -231,6 +233,7 @@ def publish_pipeline(
         raise PublishError(
             f"pipeline {pipeline.name!r} runs on an executor of this process; name a compute target of the workspace"
         )
+    _check_loaded(store, pipeline)
     # A default path is that of the publisher's working directory: the version runs in another.
     paths = {spec.name: _from(os.getcwd(), spec.default) for spec in pipeline.specs if isinstance(spec.default, Path)}
     described = [_with_default(describe_parameter(spec), paths) for spec in pipeline.specs]
@@ -243,7 +246,8 @@ def publish_pipeline(
     codes, folders = _look_at_steps(pipeline)
     snapshots = {folder: take_snapshot(folder, store.file_cache) for folder in folders}
     places, contents = keep_sources(store, codes, snapshots)
-    outputs = _try_import(store, target, places, contents, whose=f"{name} {version}")
+    found = _try_import(store, target, places, contents, whose=f"{name} {version}")
+    _check_described(pipeline, found["parameters"])
     draft = Draft(
         name=name,
         version=version,
@@ -254,7 +258,7 @@ def publish_pipeline(
         parameters=described,
         defaults_pickle=dumps_value(paths) if paths else None,
         options={**options, "tags": dict(options["tags"]), "register_outputs": dict(options["register_outputs"])},
-        outputs=outputs["outputs"],
+        outputs=found["outputs"],
         sources=places,
         contents=contents,
         packages=packages_of(codes),
@@ -262,6 +266,34 @@ def publish_pipeline(
         git_commit=find_git_commit(os.getcwd()),
     )
     return PublishedPipeline(store, automate.add_version(store, draft, make_default=default))
+
+
+def _check_loaded(store: Store, pipeline: Pipeline[Any, Any]) -> None:
+    """Make sure that the files, which are kept, are what this process has imported, which is described."""
+    try:
+        Fingerprinter(files=store.file_cache).code(pipeline.func)
+    except SourceChangedError as exc:
+        raise PublishError(f"pipeline {pipeline.name!r} cannot be published from here: {exc}") from None
+    except UnhashableError:
+        # The pipeline's own body may use what steps may not; that is no sign of an edit.
+        return
+
+
+def _check_described(pipeline: Pipeline[Any, Any], kept: list[dict[str, Any]]) -> None:
+    """Make sure that it takes in its kept source what it takes here; of defaults the code alone does not tell."""
+    here = [describe_parameter(spec) for spec in pipeline.specs]
+    for spec, loaded, read in itertools.zip_longest(pipeline.specs, here, kept):
+        # A default path is kept as it is here.
+        ignored = ("default", "default_in_code") if spec is not None and isinstance(spec.default, Path) else ()
+        # As text: a NaN is not equal to itself.
+        texts = {json.dumps({**(each or {}), **dict.fromkeys(ignored)}, sort_keys=True) for each in (loaded, read)}
+        if len(texts) > 1:
+            name = (loaded or read)["name"]
+            raise PublishError(
+                f"pipeline {pipeline.name!r} cannot be published from here: its parameter {name!r} is not the one in its "
+                "file, which was edited since it was imported, or says something else each time. Restart Python, or call "
+                "importlib.reload() on the module, and publish again"
+            )
 
 
 def _from(folder: str, value: Any) -> Any:
@@ -327,15 +359,19 @@ def warn_if_not_served(store: Store, run_id: str) -> None:
         )
 
 
-def to_assignments(version: PublishedVersion, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of parameters as a request carries them.
+def to_assignments(
+    store: Store, version: PublishedVersion, parameters: Mapping[str, Any], *, later: str | None = None
+) -> dict[str, Any]:
+    """Values of parameters as a request carries them; `later` names one that gets its value later.
 
     Raises
     ------
     ParameterError
         If a parameter is unknown, missing or of the wrong type.
     """
-    values = bind_parameters(version.parameters, parameters, pipeline=version.name)
+    specs = [spec for spec in version.parameters if spec.name != later or later in parameters]
+    with store.as_default():
+        values = bind_parameters(specs, parameters, pipeline=version.name)
     return {name: _to_json(name, values[name], version.label) for name in parameters}
 
 

@@ -92,7 +92,7 @@ class Runner:
         if record.status is Status.QUEUED:
             return start_queued(pipeline, {**self._defaults, **get_assignments(self._store, run_id)}, record)
         if record.status is not Status.INTERRUPTED:
-            # It was canceled after it was taken; `resume_run` would take up that one, too.
+            # It was canceled after it was taken; `resume_run` goes on with one of which that is known.
             raise ResumeError(f"run {run_id} is {record.status.value}", run_id=run_id)
         return resume_run(pipeline, Run(self._store, run_id).parameters, record)
 

@@ -104,7 +104,7 @@ class Schedule:
             store,
             name,
             automate.find_version(store, version.id),
-            _to_assignments(version, parameters or {}, slot_parameter),
+            to_assignments(store, version, parameters or {}, later=slot_parameter),
             make_timing(
                 cron=cron,
                 every=every,
@@ -162,7 +162,7 @@ class Schedule:
             record = self.record
             version = automate.find_version(self._store, record.published_id or record.endpoint or "")
             slot_parameter = changes.get("slot_parameter", record.slot_parameter)
-            changes["parameters"] = _to_assignments(version, changes["parameters"], slot_parameter)
+            changes["parameters"] = to_assignments(self._store, version, changes["parameters"], later=slot_parameter)
         automate.change_schedule(self._store, self.name, now=CLOCK.now(), **changes)
 
     def pause(self) -> None:
@@ -226,16 +226,6 @@ class Schedules(Mapping[str, Schedule]):
 
     def __len__(self) -> int:
         return len(automate.list_schedules(self._store))
-
-
-def _to_assignments(
-    version: automate.PublishedVersion, parameters: Mapping[str, Any], slot_parameter: str | None
-) -> dict[str, Any]:
-    """Values of parameters but that of the slot, which is checked with a time where the schedule is stored."""
-    if slot_parameter is None or slot_parameter in parameters:
-        return to_assignments(version, parameters)
-    made = to_assignments(version, {**parameters, slot_parameter: CLOCK.now().isoformat(timespec="seconds")})
-    return {name: value for name, value in made.items() if name != slot_parameter}
 
 
 def _seconds(span: float | timedelta) -> float:

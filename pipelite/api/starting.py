@@ -164,7 +164,7 @@ def resume_run(pipeline: Pipeline[Any, Any], parameters: Mapping[str, Any], reco
     store = coordinator.store
     targets = _find_targets(pipeline, coordinator)
     # From here on it is ours: whatever goes wrong before this leaves it as it was.
-    record = take_over(store, record.id, store.owner.name)
+    record = take_over(store, record.id, store.owner.name, found=record.status)
     coordinator.resume(record)
     outputs = {name: describe_place(value) for name, value in coordinator.graph.outputs.items()}
     return _launch(pipeline, coordinator, record, targets, shows_progress=True, outputs=outputs)

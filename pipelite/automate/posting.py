@@ -13,6 +13,8 @@ import ssl
 import threading
 import time
 from collections.abc import Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import attrs
@@ -92,6 +94,29 @@ def _key_of(secret: str) -> bytes:
         raise DeliveryError(f"its secret begins with {SECRET_PREFIX}, but what follows is not base64") from None
 
 
+@attrs.frozen
+class Answer:
+    """What a receiver said."""
+
+    status: int
+    #: Seconds after which it wants to be asked again, if it says so; its header Retry-After.
+    retry_after_s: float | None = None
+
+
+def read_retry_after(text: str | None) -> float | None:
+    """Seconds from now that a header Retry-After stands for: a whole number of them, or a date; None for anything else."""
+    if text is None:
+        return None
+    if text.strip().isascii() and text.strip().isdigit():
+        return float(text.strip()[:12])
+    try:
+        at = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    # A date without a zone is one of UTC.
+    return max(0.0, at.replace(tzinfo=at.tzinfo or UTC).timestamp() - time.time())
+
+
 class Post:
     """A request that can be broken off from another thread."""
 
@@ -103,8 +128,8 @@ class Post:
         self._socket: socket.socket | None = None
         self._is_aborted = False
 
-    def send(self) -> int:
-        """The status of the answer, whatever it is; redirects are not followed.
+    def send(self) -> Answer:
+        """The answer, whatever it is; redirects are not followed.
 
         Raises
         ------
@@ -130,7 +155,7 @@ class Post:
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(opened, socket.SHUT_RDWR)
 
-    def _exchange(self) -> int:
+    def _exchange(self) -> Answer:
         parts = urlsplit(self._url)
         assert parts.hostname is not None
         port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -152,7 +177,7 @@ class Post:
             # It was taken or refused by now; the rest is read so that the receiver can end in peace.
             with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
                 answer.read(ANSWER_BYTES)
-            return answer.status
+            return Answer(answer.status, read_retry_after(answer.headers["Retry-After"]))
         finally:
             connection.close()
             if self._socket is not None:

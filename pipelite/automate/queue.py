@@ -75,7 +75,8 @@ def submit(
     ParameterError
         If a parameter is unknown, missing or of the wrong type.
     """
-    bind_parameters(version.parameters, _without_code_defaults(version, assignments), pipeline=version.name)
+    with store.as_default():
+        bind_parameters(version.parameters, _without_code_defaults(version, assignments), pipeline=version.name)
     with store.database.write() as connection:
         if idempotency_key is not None:
             found = _find_request(connection, idempotency_key)

@@ -161,7 +161,8 @@ def add_schedule(
         forgotten_until=None,
     )
     _check_policies(record)
-    check_call(version, fill(record, now))
+    with store.as_default():
+        check_call(version, fill(record, now))
     with store.database.write() as connection:
         if _find(connection, name) is not None:
             raise ScheduleError(f"there is a schedule {name!r} already; change it, or remove it first")
@@ -213,7 +214,7 @@ def change_schedule(store: Store, name: str, *, now: datetime, **changes: Any) -
         If a parameter is unknown, missing or of the wrong type.
     """
     rest = {key: changes.pop(key) for key in list(changes) if key in _PLAIN}
-    with store.database.write() as connection:
+    with store.as_default(), store.database.write() as connection:
         record = _get(connection, name)
         timing = _changed_timing(record.timing, changes, now) if changes else record.timing
         changed = attrs.evolve(record, timing=timing, changed_at=now, **rest)

@@ -25,7 +25,7 @@ from pipelite.errors import DeliveryError, StorageError, WorkspaceBusyError
 from pipelite.store import Store, get_version, is_alive, now_text, to_text
 
 if TYPE_CHECKING:
-    from pipelite.automate.posting import Post, Timeouts
+    from pipelite.automate.posting import Answer, Post, Timeouts
 
 #: Seconds between two looks at whether others have written something.
 POLL_S = 0.25
@@ -34,6 +34,8 @@ LOOK_S = 5.0
 #: How many requests are under way at once, and of one hook: a receiver that does not answer leaves room for the others.
 MOST_AT_ONCE = 8
 MOST_OF_A_HOOK = 4
+#: A receiver may put off the next attempt by so many seconds, and no longer.
+MOST_PUT_OFF_S = 6 * 3600.0
 #: What was delivered is forgotten after so long, and what was not later.
 KEEP_DELIVERED = timedelta(days=30)
 KEEP_DEAD = timedelta(days=365)
@@ -195,8 +197,7 @@ class HookSender:
 
     def _deliver(self, claimed: _Claimed) -> None:
         try:
-            answer, problem = self._send(claimed)
-            self._keep(claimed, answer, problem)
+            self._keep(claimed, *self._send(claimed))
         finally:
             with self._guard:
                 self._posts.pop(claimed.number, None)
@@ -204,8 +205,8 @@ class HookSender:
             self._has_news = True
             self._bell.set()
 
-    def _send(self, claimed: _Claimed) -> tuple[int | None, str | None]:
-        """Status of the answer, and what is wrong with it or the reason why there is none."""
+    def _send(self, claimed: _Claimed) -> tuple[Answer | None, str | None]:
+        """The answer, and what is wrong with it or the reason why there is none."""
         try:
             post = make_post(self._store, claimed.hook, claimed.id, claimed.body, self._timeouts)
             with self._guard:
@@ -215,9 +216,9 @@ class HookSender:
             answer = post.send()
         except DeliveryError as exc:
             return None, str(exc)
-        return answer, explain_answer(answer)
+        return answer, explain_answer(answer.status)
 
-    def _keep(self, claimed: _Claimed, answer: int | None, problem: str | None) -> None:
+    def _keep(self, claimed: _Claimed, answer: Answer | None, problem: str | None) -> None:
         now, pause_s = datetime.now(UTC), 0.0
         if problem is None:
             state = "delivered"
@@ -225,18 +226,20 @@ class HookSender:
             # Broken off, perhaps: no fault of the receiver's.
             state = "waiting"
         elif claimed.attempt < self._backoff.attempts:
-            state, pause_s = "waiting", self._backoff.pause_s(claimed.attempt)
+            asked_s = 0.0 if answer is None else answer.retry_after_s or 0.0
+            state, pause_s = "waiting", max(self._backoff.pause_s(claimed.attempt), min(asked_s, MOST_PUT_OFF_S))
         else:
             state = "dead"
         due_at = to_text(now + timedelta(seconds=pause_s))
         ended_at = None if state == "waiting" else to_text(now)
+        status = None if answer is None else answer.status
         while True:
             try:
                 with self._store.database.write() as connection:
                     connection.execute(
                         "UPDATE deliveries SET state = ?, claimed_by = NULL, due_at = ?, answer = ?, problem = ?, ended_at = ? "
                         "WHERE number = ? AND state = 'sending' AND claimed_by = ?",
-                        (state, due_at, answer, problem, ended_at, claimed.number, self._owner),
+                        (state, due_at, status, problem, ended_at, claimed.number, self._owner),
                     )
                 return
             except (StorageError, WorkspaceBusyError):
@@ -310,7 +313,7 @@ def send_test(store: Store, name: str) -> int:
     fields = {"event": "test", "at": now, "hook": name, "delivery": delivery_id, "run": run}
     try:
         post = make_post(store, hook, delivery_id, render(hook.body, fields))
-        answer = post.send()
+        answer = post.send().status
         if problem := explain_answer(answer):
             raise DeliveryError(problem)
     except DeliveryError as exc:

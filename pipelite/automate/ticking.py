@@ -128,7 +128,7 @@ class Ticker:
 
     def _decide_all(self, names: list[str], patience: timedelta) -> list[SlotRecord]:
         found = []
-        with self._store.database.write() as connection:
+        with self._store.as_default(), self._store.database.write() as connection:
             now = self._clock.now()
             for record in load_schedules(connection, names):
                 found += self._decide(connection, record, now)

@@ -24,6 +24,16 @@ from pipelite.cli.output import print_json
     help="Listen on a Unix socket that only this user can open, and on no port.",
 )
 @click.option(
+    "--url",
+    metavar="URL",
+    help="How clients call it through a reverse proxy, as https://NAME; published endpoints are shown so.",
+)
+@click.option(
+    "--trusted-proxy",
+    metavar="ADDRESS",
+    help="The address that a reverse proxy calls from; it is believed what it says of its client's in X-Forwarded-For.",
+)
+@click.option(
     "--allow-host",
     "hosts",
     multiple=True,
@@ -52,6 +62,8 @@ def serve(
     host: str,
     port: int,
     unix_socket: str | None,
+    url: str | None,
+    trusted_proxy: str | None,
     hosts: tuple[str, ...],
     paths: tuple[str, ...],
     max_concurrent_runs: int | None,
@@ -77,6 +89,8 @@ def serve(
         host=host,
         port=port,
         unix_socket=unix_socket,
+        url=url,
+        trusted_proxy=trusted_proxy,
         hosts=hosts,
         paths=paths,
         limits=None if max_concurrent_runs is None else Limits(total=max_concurrent_runs),
@@ -86,5 +100,8 @@ def serve(
     if as_json:
         print_json({"url": server.url, "listens_on": server.place, "token_file": str(server.token_file)})
     else:
-        click.echo(f"pipelite serves {server.place}\nthe token of the local user is in {server.token_file}", err=True)
+        called = "" if server.url in (None, server.place) else f" as {server.url}"
+        click.echo(
+            f"pipelite serves {server.place}{called}\nthe token of the local user is in {server.token_file}", err=True
+        )
     server.wait()

@@ -71,7 +71,8 @@ def take_assignments(call: Call, version: PublishedVersion, assignments: dict[st
     # What is unknown or missing is found by who is to store it.
     specs = tuple(spec for spec in version.parameters if spec.name in assignments)
     known = {spec.name: assignments[spec.name] for spec in specs}
-    values = bind_parameters(specs, known, pipeline=version.name)
+    with call.service.store.as_default():
+        values = bind_parameters(specs, known, pipeline=version.name)
     return {**assignments, **place_paths(call.service, specs, known, values)}
 
 

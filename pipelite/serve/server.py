@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import json
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
@@ -31,7 +34,7 @@ from pipelite.store import Store
 #: Threads that answer; those that wait for the ends of runs take some of them at most.
 _THREADS = MOST_WAITING + 8
 #: Seconds in which a request has to be here, from its first byte to its last, and after which an idle connection is closed.
-REQUEST_S = 10.0
+REQUEST_S = 8.0
 #: Seconds after which a client that takes nothing of its answer is given up.
 STALLED_S = 30.0
 #: Connections, of the 1,024 open files that a process often has; and bytes of the headers of a request.
@@ -100,6 +103,57 @@ class _Channel(HTTPChannel):
         return done
 
 
+def _bind(host: str, port: int) -> list[socket.socket]:
+    """Sockets on all addresses that a name stands for, with one port: that of the first where any will do."""
+    made: list[socket.socket] = []
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            host.strip("[]") or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        ):
+            opened = socket.socket(family, kind, protocol)
+            made.append(opened)
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            opened.bind((address[0], port, *address[2:]))
+            port = opened.getsockname()[1]
+    except OSError:
+        for opened in made:
+            opened.close()
+        raise
+    return made
+
+
+def _name_in(url: str) -> str:
+    """The name of the machine in the address that clients call."""
+    try:
+        parts = urlsplit(url)
+        name, port = parts.hostname or "", parts.port
+    except ValueError:
+        parts, name, port = urlsplit(""), "", None
+    place = f"[{name}]" if ":" in name else name
+    said = f"{parts.scheme}://{place}" + ("" if port is None else f":{port}")
+    if parts.scheme not in ("http", "https") or not name or url.rstrip("/").lower() != said:
+        raise ServeError(
+            f"clients cannot call {url!r}; --url is https://NAME or https://NAME:PORT, with no path behind it"
+        )
+    return name
+
+
+def _trust(proxy: str | None, *, is_unix: bool) -> dict[str, Any]:
+    """The settings by which a proxy is believed whom it speaks for, and in nothing else."""
+    if proxy is None:
+        return {}
+    if not is_unix:
+        try:
+            proxy = str(ipaddress.ip_address(proxy))
+        except ValueError:
+            raise ServeError(f"{proxy!r} is no address; --trusted-proxy is the one that the proxy calls from") from None
+    elif proxy != "localhost":
+        raise ServeError("who calls over a Unix socket has no address; give it with --trusted-proxy localhost")
+    return {"trusted_proxy": proxy, "trusted_proxy_count": 1, "trusted_proxy_headers": {"x-forwarded-for"}}
+
+
 class Server:
     """A workspace, served on one address."""
 
@@ -110,6 +164,8 @@ class Server:
         host: str,
         port: int,
         unix_socket: str | None = None,
+        url: str | None = None,
+        trusted_proxy: str | None = None,
         hosts: Sequence[str] = (),
         paths: Sequence[str] = (),
         limits: Limits | None = None,
@@ -117,10 +173,19 @@ class Server:
     ) -> None:
         """Begin to listen; nothing is answered yet.
 
+        Parameters
+        ----------
+        url : str, optional
+            How clients call it, where that is not the address that it listens on: through a proxy.
+        trusted_proxy : str, optional
+            The address from which that proxy calls, or "localhost" on a Unix socket: of its requests, the client's address
+            is the one in X-Forwarded-For.
+
         Raises
         ------
         ServeError
-            If others could reach it and nobody but this machine's user has a token, or it cannot listen there.
+            If others could reach it and nobody but this machine's user has a token, it cannot listen there, or nobody can
+            call it or be trusted so.
         """
         self._store = store
         #: Where the token of the user of this machine is.
@@ -131,16 +196,19 @@ class Server:
                 f"others could reach a server that listens on {host}, and nobody has a token but the user of this "
                 "workspace; make one first: pipelite token create --scope submit"
             )
-        self._service = Service(store, hosts=hosts, paths=paths, bound_to=host)
-        where = (
-            {"unix_socket": unix_socket, "unix_socket_perms": "600"} if unix_socket else {"host": host, "port": port}
-        )
+        names = hosts if url is None else (*hosts, _name_in(url))
+        self._service = Service(store, hosts=names, paths=paths, bound_to=host)
+        trust = _trust(trusted_proxy, is_unix=unix_socket is not None)
         # Under much load it says for each request how many wait.
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+        where: dict[str, Any] = {"unix_socket": unix_socket, "unix_socket_perms": "600"}
         try:
+            if unix_socket is None:
+                where = {"sockets": _bind(host, port)}
             self._http = create_server(
                 App(self._service),
                 **where,
+                **trust,
                 threads=_THREADS,
                 ident="pipelite",
                 max_request_body_size=MOST_BYTES,
@@ -156,10 +224,10 @@ class Server:
             raise ServeError(f"the server cannot listen on {place}: {exc.strerror}; choose another --port") from None
         for each in self._listeners():
             each.channel_class = _Channel
-        #: How clients call it; None on a Unix socket.
-        self.url = None if unix_socket else self._find_url(host)
-        #: For people.
-        self.place = unix_socket or self.url or ""
+        #: Where it listens, for people.
+        self.place = unix_socket or self._find_url(host)
+        #: How clients call it; None on a Unix socket that nothing is said of.
+        self.url = url or (None if unix_socket else self.place)
         self._dispatcher = Dispatcher(store, limits, url=self.url)
         self._service.dispatcher = self._dispatcher
         self._ticker = Ticker(store) if sees_to_schedules else None

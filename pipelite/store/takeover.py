@@ -64,10 +64,11 @@ def check_resumable(record: RunRecord) -> None:
     )
 
 
-def take_over(store: Store, run_id: str, owner: str) -> RunRecord:
+def take_over(store: Store, run_id: str, owner: str, *, found: Status) -> RunRecord:
     """Make `owner` the owner of a run that has ended early; returns it as it was before.
 
-    Of several who try at the same time exactly one gets it.
+    Of several who try at the same time exactly one gets it. `found` is the state in which it was when it was decided to
+    go on with it: one that was canceled since stays so.
 
     Raises
     ------
@@ -80,6 +81,10 @@ def take_over(store: Store, run_id: str, owner: str) -> RunRecord:
             raise NotFoundError(f"there is no run {run_id!r}; `pipelite runs list` shows what there is")
         record = run_from_row(row)
         check_resumable(record)
+        if record.status is Status.CANCELED and found is not Status.CANCELED:
+            raise ResumeError(
+                f"run {run_id} was canceled just now; resume it again to go on all the same", run_id=run_id
+            )
         connection.execute(
             "UPDATE runs SET status = 'running', owner = ?, spools = '{}', cancel_requested = 0, error = NULL, "
             "ended_at = NULL, duration_s = NULL, options = json_remove(options, '$.waits') WHERE id = ?",

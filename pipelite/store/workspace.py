@@ -6,7 +6,8 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
 
@@ -36,13 +37,16 @@ CACHE = "cache"
 LOCAL_DATA = "data"
 
 
+_default: ContextVar[Path | None] = ContextVar("pipelite-workspace", default=None)
+
+
 def find_workspace(path: str | os.PathLike[str] | None = None) -> Path:
     """Return the workspace folder, which need not exist yet.
 
-    The given one, else that of the environment variable PIPELITE_WORKSPACE, else the nearest `.pipelite` in the working
-    directory or above it, else `.pipelite` in the working directory.
+    The given one, else the one of `Store.as_default`, else that of the environment variable PIPELITE_WORKSPACE, else the
+    nearest `.pipelite` in the working directory or above it, else `.pipelite` in the working directory.
     """
-    given = path if path is not None else os.environ.get(VARIABLE)
+    given = path if path is not None else _default.get() or os.environ.get(VARIABLE)
     if given:
         return Path(given).expanduser().absolute()
     here = Path.cwd()
@@ -138,6 +142,15 @@ class Store:
 
     def __enter__(self) -> Store:
         return self
+
+    @contextlib.contextmanager
+    def as_default(self) -> Iterator[None]:
+        """What is looked up without naming a workspace is looked up in this one: datasets that are given by name."""
+        token = _default.set(self.path)
+        try:
+            yield
+        finally:
+            _default.reset(token)
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None

@@ -12,22 +12,25 @@ import subprocess
 import sys
 import threading
 import time
+from email.utils import formatdate
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from receiving import Receiver
 
+from certificates import make_certificate
 from pipelite import Workspace, current_run, pipeline, step
 from pipelite.automate import EVENTS, Backoff, HookSender, requeue
-from pipelite.automate.posting import Timeouts, is_refused, sign
+from pipelite.automate.posting import Timeouts, is_refused, read_retry_after, sign
 from pipelite.automate.templates import find_mistakes, render
 from pipelite.errors import DeliveryError, HookError, StepFailed, UnknownNameError
 
 pytestmark = pytest.mark.filterwarnings("ignore:run .* waits in the queue")
 
 QUICK = Backoff(attempts=4, first_s=0.02, factor=1, jitter=0)
-SHORT = Timeouts(connect_s=2, read_s=0.3, total_s=1)
+#: For receivers that say nothing; a busy machine's receiver may take longer, and would be given up with it.
+SHORT = Timeouts(connect_s=2, read_s=1, total_s=2)
 
 
 @step
@@ -73,7 +76,7 @@ def send():
     started = []
 
     def start(**options):
-        sender = HookSender(Workspace().store, **{"backoff": QUICK, "timeouts": SHORT} | options)
+        sender = HookSender(Workspace().store, **{"backoff": QUICK} | options)
         sender.start()
         started.append(sender)
         return sender
@@ -180,7 +183,7 @@ def babble(handler):
 def test_what_is_not_taken_is_sent_again_with_the_same_id_and_body_until_it_is(hooks, receiver, send):
     hooks.add("stubborn", receiver.url, events=("completed",))
     receiver.answers = [500, receiver.hang, drop, babble, 429, 204]
-    send(backoff=Backoff(attempts=6, first_s=0.02, factor=1, jitter=0))
+    send(backoff=Backoff(attempts=6, first_s=0.02, factor=1, jitter=0), timeouts=SHORT)
 
     measuring.run().wait()
 
@@ -190,6 +193,47 @@ def test_what_is_not_taken_is_sent_again_with_the_same_id_and_body_until_it_is(h
     [delivery] = hooks.deliveries()
     assert (delivery.attempts, delivery.answer, delivery.problem) == (6, 204, None)
     assert receiver.requests[0].id == delivery.id
+
+
+def put_off(handler):
+    handler.send_response(429)
+    handler.send_header("retry-after", "1")
+    handler.end_headers()
+
+
+def test_a_receiver_that_asks_for_time_is_given_it(hooks, receiver, send):
+    hooks.add("busy", receiver.url, events=("completed",))
+    receiver.answers = [put_off]
+    send()
+
+    measuring.run()
+
+    wait_until(lambda: states() == ["delivered"])
+    first, second = receiver.requests
+    assert second.at - first.at >= 0.9
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("120", 120),
+        (" 0 ", 0),
+        ("9" * 5000, 999_999_999_999),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
+        ("-5", None),
+        ("1.5", None),
+        ("soon", None),
+        ("٣", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_how_long_a_receiver_wants_to_be_left_alone_is_read_or_ignored(text, seconds):
+    assert read_retry_after(text) == seconds
+
+
+def test_a_date_until_which_a_receiver_wants_to_be_left_alone_is_understood():
+    assert 3500 < read_retry_after(formatdate(time.time() + 3600, usegmt=True)) <= 3600
 
 
 def test_a_receiver_that_is_not_there_is_found_when_it_is(hooks, send):
@@ -268,7 +312,7 @@ def redirect(handler):
 def test_a_receiver_cannot_lead_a_request_elsewhere_nor_hold_it_up(hooks, receiver, send, answer, problem):
     hooks.add("odd", receiver.url, events=("completed",))
     receiver.answers = [answer]
-    send(backoff=Backoff(attempts=1))
+    send(backoff=Backoff(attempts=1), timeouts=SHORT)
 
     measuring.run()
 
@@ -582,32 +626,7 @@ def test_a_secret_that_is_not_there_or_open_to_others_is_told_and_tried_again(
 
 @pytest.fixture
 def certificate(tmp_path):
-    """Of this machine, signed by itself: the certificate and its key in one file."""
-    import ipaddress
-    from datetime import UTC, datetime, timedelta
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "receiver")])
-    now = datetime.now(UTC)
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path / "receiver.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
-    return path
+    return make_certificate(tmp_path / "receiver.pem", "127.0.0.1")
 
 
 def test_over_tls_only_a_certificate_that_is_trusted_is_sent_to(hooks, certificate, monkeypatch):

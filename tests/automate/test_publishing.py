@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelite import Workspace, pipeline, step
+from pipelite import Dataset, Workspace, pipeline, step
 from pipelite.errors import ParameterError, PublishError, UnknownNameError
 
 
@@ -42,6 +42,28 @@ def test_a_version_never_changes_and_the_same_content_is_the_same_version(flow):
     with pytest.raises(PublishError, match=r"Adding 1\.0 is published already, with other content"):
         flow().train.publish("Adding", version="1.0")
     assert flow().train.publish("Adding", version="1.1").id != first.id
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("flow.py", "n: int = 4", "n: int = 5"),
+        ("flow.py", "n: int = 4", "n: int = 4, more: str = ''"),
+        ("flow.py", 'return {"total"', 'return {"sum"'),
+        ("flow.py", "twice(sum(numbers)) * scale", "twice(sum(numbers)) / scale"),
+        ("helpers.py", "2 * x", "3 * x"),
+    ],
+)
+def test_what_was_edited_since_it_was_imported_is_not_published(flow, file, old, new):
+    module = flow()
+    module.train.publish("Adding", version="1.0")
+    Path(file).write_text(Path(file).read_text().replace(old, new))
+
+    with pytest.raises(PublishError, match=r"'train' cannot be published from here: .* edited"):
+        module.train.publish("Adding", version="1.1")
+
+    assert [each.version for each in Workspace().published.versions("Adding")] == ["1.0"]
+    assert flow().train.publish("Adding", version="1.1").version == "1.1"
 
 
 def test_an_endpoint_leads_to_its_first_version_until_another_becomes_the_default(flow, serve):
@@ -228,3 +250,37 @@ def scripted(needed: int):
     run = published.submit(needed=1).wait(60)
 
     assert Path(run.outputs["result"]).read_text() == "as published"
+
+
+DATA = """
+from pipelite import Dataset, pipeline, step
+
+
+@step
+def count(rows):
+    return len(rows.to_pandas())
+
+
+@pipeline
+def counting(rows: Dataset):
+    return count(rows)
+"""
+
+
+def test_a_dataset_is_looked_for_in_the_workspace_of_the_run(workspace, serve, monkeypatch):
+    Path("counting.py").write_text(DATA)
+    Path("here.csv").write_text("x\n1\n2\n")
+    monkeypatch.syspath_prepend(str(workspace.parent))
+    import counting
+
+    Dataset.from_delimited_files("here.csv").register("numbers")
+    published = counting.counting.publish("Counting")
+    mine = Workspace()
+    serve()
+    monkeypatch.setenv("PIPELITE_WORKSPACE", str(workspace.parent / "another"))
+
+    run = mine.published["Counting"].submit(rows="numbers").wait(60)
+
+    assert published.id == run.record.options["published"]["id"]
+    assert run.outputs["result"] == 2
+    sys.modules.pop("counting")

@@ -9,8 +9,9 @@ import time
 import pytest
 
 from pipelite import Workspace
+from pipelite.api.starting import resume_run
 from pipelite.automate import queue
-from pipelite.errors import PublishError
+from pipelite.errors import PublishError, ResumeError
 
 pytestmark = pytest.mark.filterwarnings("ignore:run .* waits in the queue")
 
@@ -107,6 +108,22 @@ def test_a_canceled_run_leaves_the_queue_or_its_runner(flow, serve, ledger):
     assert waiting.status == "canceled"
     assert published.submit(tag="n", count=1).wait(60).status == "completed"
     assert "w0" not in ledger()
+
+
+def test_a_run_that_is_canceled_while_a_runner_prepares_to_go_on_with_it_stays_so(flow):
+    lasting = flow().lasting
+    run = lasting.publish("Lasting").submit(tag="t")
+    with Workspace().store.database.write() as connection:
+        connection.execute("UPDATE runs SET status = 'interrupted' WHERE id = ?", (run.id,))
+    seen = run.record
+    run.cancel()
+
+    with pytest.raises(ResumeError, match="was canceled just now"):
+        resume_run(lasting, {"tag": "t"}, seen)
+
+    assert run.status == "canceled"
+    # Who sees that it was canceled, and wants to, may.
+    assert resume_run(lasting.with_options(quiet=True), {"tag": "t"}, run.record).wait(60).status == "completed"
 
 
 def test_what_ends_goes_back_into_the_queue_and_is_resumed_by_who_serves_next(flow, serve, ledger):

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from pathlib import Path
@@ -336,12 +337,14 @@ def test_a_server_that_is_told_to_end_lets_steps_finish_and_the_next_goes_on(own
     assert own_site.ledger() == ["s0", "s1", "s2", "s3"]
 
 
-def test_a_second_signal_ends_it_at_once_and_what_ran_can_go_on(own_site):
+def test_a_second_signal_ends_it_at_once_also_with_much_to_do_and_what_ran_can_go_on(own_site):
     own_site.grace_s = 1000
-    own_site.start()
+    own_site.start("--max-concurrent-runs", "2")
     body = {"ParameterAssignments": {"tag": "s", "count": 2, "seconds": 600}}
-    run = own_site.post("/pipelines/Lasting", json=body).json()["Id"]
-    wait_until(lambda: own_site.ledger())
+    runs = [own_site.post("/pipelines/Lasting", json=body).json()["Id"] for _ in range(5)]
+    waiting = threading.Thread(target=own_site.get, args=(f"/runs/{runs[0]}?wait=300",))
+    waiting.start()
+    wait_until(lambda: len(own_site.ledger()) == 2)
     own_site.process.send_signal(signal.SIGTERM)
     wait_until(lambda: requests.get(f"{own_site.url}/healthz", timeout=10).status_code == 503)
     refused = own_site.post("/pipelines/Train")
@@ -349,7 +352,9 @@ def test_a_second_signal_ends_it_at_once_and_what_ran_can_go_on(own_site):
 
     own_site.stop()
 
-    assert json.loads(own_site.command("runs", "show", run, "--json").stdout)["status"] == "interrupted"
+    waiting.join()
+    listed = json.loads(own_site.command("runs", "list", "--json").stdout)
+    assert sorted(each["status"] for each in listed) == ["interrupted"] * 2 + ["queued"] * 3
 
 
 def test_a_server_on_a_unix_socket_answers_this_user_only(own_site):

@@ -2,6 +2,8 @@
 
 import json
 import re
+import socket
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -162,6 +164,66 @@ def test_guessing_is_answered_by_429_and_others_are_not_in_its_way(own_site):
     assert own_site.get("/runs", token=own_site.new_token("--scope", "read")).status_code == 429
     assert own_site.get("/runs", token=known).status_code == 200
     assert requests.get(f"{own_site.url}/healthz", timeout=10).status_code == 200
+
+
+def ask_for(site, client: str, *, over: str = "") -> int:
+    """The status of a request with a wrong token that is said to be of a client."""
+    token = f"pl_{'0' * 12}_{'A' * 43}"
+    kind, place = (socket.AF_UNIX, over) if over else (socket.AF_INET, ("127.0.0.1", urlsplit(site.url).port))
+    with socket.socket(kind) as line:
+        line.connect(place)
+        line.sendall(
+            f"GET /runs HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: {client}\r\nAuthorization: Bearer {token}\r\n"
+            "Connection: close\r\n\r\n".encode()
+        )
+        return int(line.makefile("rb").read().split(b" ", 2)[1])
+
+
+def test_nobody_is_believed_for_whom_a_request_is_unless_it_is_said_so(own_site):
+    own_site.start("--trusted-proxy", "127.0.0.9")
+
+    answers = [ask_for(own_site, f"10.0.0.{number}") for number in range(MOST_FAILURES + 1)]
+
+    assert answers == [401] * MOST_FAILURES + [429]
+
+
+def test_a_proxy_on_a_unix_socket_can_be_believed(own_site):
+    path = str(own_site.folder / "socket")
+    own_site.start("--unix-socket", path, "--trusted-proxy", "localhost", "--url", "https://ml.example.com")
+
+    answers = [ask_for(own_site, "10.0.0.1", over=path) for _ in range(MOST_FAILURES + 1)]
+
+    assert answers == [401] * MOST_FAILURES + [429]
+    assert ask_for(own_site, "10.0.0.2", over=path) == 401
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--trusted-proxy", "localhost"), "'localhost' is no address"),
+        (("--trusted-proxy", "127.0.0.1", "--unix-socket", "socket"), "give it with --trusted-proxy localhost"),
+        (("--url", "https://ml.example.com/path"), "clients cannot call 'https://ml.example.com/path'"),
+        (("--url", "ml.example.com"), "clients cannot call 'ml.example.com'"),
+        (("--url", "https://["), "clients cannot call 'https://['"),
+        (("--url", "https://somebody@ml.example.com"), "clients cannot call 'https://somebody@ml.example.com'"),
+        (("--host", "nowhere.invalid"), "cannot listen on nowhere.invalid"),
+    ],
+)
+def test_a_proxy_or_an_address_that_cannot_be_is_told(site, options, told):
+    done = site.command("serve", "--port", "0", *options, check=False)
+
+    assert (done.returncode, told in done.stderr) == (2, True), done.stderr
+
+
+def test_a_name_with_several_addresses_has_one_port(own_site):
+    own_site.start("--host", "localhost")
+    port = urlsplit(own_site.url).port
+
+    found = {
+        each.laddr.port for each in psutil.Process(own_site.process.pid).net_connections() if each.status == "LISTEN"
+    }
+
+    assert found == {port}
 
 
 def test_a_window_of_guesses_passes_and_addresses_do_not_share_it():
