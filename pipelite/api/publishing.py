@@ -83,8 +83,7 @@ class PublishedPipeline:
     @property
     def endpoint(self) -> str:
         """The address to send requests to: of the server that serves this workspace, else of PIPELITE_URL."""
-        url = automate.find_server_url(self._store) or os.environ.get(URL_VARIABLE) or _DEFAULT_URL
-        return f"{url.rstrip('/')}/pipelines/{quote(self.id)}"
+        return f"{find_server(self._store)}/pipelines/{quote(self.id)}"
 
     def submit(self, *, experiment: str | None = None, priority: int = 0, **parameters: Any) -> Run:
         """Put a run into the queue; a server or daemon of this workspace executes it.
@@ -327,15 +326,24 @@ def warn_if_not_served(store: Store, run_id: str) -> None:
         )
 
 
-def to_assignments(version: PublishedVersion, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of parameters as a request carries them.
+def find_server(store: Store) -> str:
+    """Base address of the server that serves a workspace, else PIPELITE_URL."""
+    url = automate.find_server_url(store) or os.environ.get(URL_VARIABLE) or _DEFAULT_URL
+    return url.rstrip("/")
+
+
+def to_assignments(
+    version: PublishedVersion, parameters: Mapping[str, Any], *, later: str | None = None
+) -> dict[str, Any]:
+    """Values of parameters as a request carries them; `later` names one that gets its value later.
 
     Raises
     ------
     ParameterError
         If a parameter is unknown, missing or of the wrong type.
     """
-    values = bind_parameters(version.parameters, parameters, pipeline=version.name)
+    specs = [spec for spec in version.parameters if spec.name != later or later in parameters]
+    values = bind_parameters(specs, parameters, pipeline=version.name)
     return {name: _to_json(name, values[name], version.label) for name in parameters}
 
 

@@ -18,6 +18,7 @@ from pipelite.automate.clock import CLOCK
 from pipelite.automate.dispatching import Dispatcher
 from pipelite.automate.queue import Limits
 from pipelite.automate.ticking import Ticker
+from pipelite.automate.watching import Watcher
 from pipelite.store import Store, to_text
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -60,7 +61,9 @@ class Systemd:
 
 
 def run_daemon(store: Store, limits: Limits | None, *, grace_s: float, as_json: bool) -> None:
-    """Execute the queue and see to schedules until SIGTERM or SIGINT; SIGHUP reads time zones and schedules anew.
+    """Execute the queue and see to schedules and triggers until SIGTERM or SIGINT.
+
+    SIGHUP reads time zones and schedules anew, and looks at all files that triggers watch.
 
     Parameters
     ----------
@@ -70,9 +73,11 @@ def run_daemon(store: Store, limits: Limits | None, *, grace_s: float, as_json: 
     log, systemd = Log(as_json=as_json), Systemd()
     dispatcher = Dispatcher(store, limits)
     ticker = Ticker(store, tell=log.tell)
+    watcher = Watcher(store, tell=log.tell)
     with _signals() as next_signal:
         dispatcher.start()
         ticker.start()
+        watcher.start()
         log.tell("started", {"workspace": store.path, "process": os.getpid()})
         systemd.tell("READY=1")
         while True:
@@ -80,16 +85,18 @@ def run_daemon(store: Store, limits: Limits | None, *, grace_s: float, as_json: 
             number = next_signal(None if systemd.watchdog_s is None else systemd.watchdog_s / 2)
             if number is None:
                 # A part that has died is a reason to be started anew.
-                if ticker.is_alive and dispatcher.is_alive:
+                if ticker.is_alive and watcher.is_alive and dispatcher.is_alive:
                     systemd.tell("WATCHDOG=1")
             elif number == signal.SIGHUP:
                 log.tell("reloaded", {})
                 ticker.reload()
+                watcher.reload()
             else:
                 break
         log.tell("ending", {"signal": signal.Signals(number).name, "grace_s": grace_s})
         systemd.tell("STOPPING=1")
         ticker.stop()
+        watcher.stop()
     # A second signal ends this process at once; its runners end by themselves.
     dispatcher.stop(grace_s=grace_s)
     log.tell("ended", {})
@@ -120,7 +127,7 @@ _UNIT = """\
 #   systemctl --user enable --now pipelite
 #   loginctl enable-linger        (it runs also while you are not logged in)
 [Unit]
-Description=pipelite: runs and schedules of {workspace}
+Description=pipelite: runs, schedules and triggers of {workspace}
 StartLimitIntervalSec=0
 
 [Service]
