@@ -49,6 +49,10 @@ def _to_seconds(span: float | timedelta) -> float:
     return span.total_seconds() if isinstance(span, timedelta) else float(span)
 
 
+def _to_tuple(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(names)
+
+
 def _to_source(path: Any) -> Source:
     return path if isinstance(path, Source) else to_source(path)
 
@@ -90,7 +94,7 @@ class RunEnd:
     """
 
     pipeline: str
-    states: tuple[str, ...] = attrs.field(default=("completed",), kw_only=True, converter=tuple)
+    states: tuple[str, ...] = attrs.field(default=("completed",), kw_only=True, converter=_to_tuple)
 
     def __str__(self) -> str:
         return f"{self.pipeline} {' or '.join(self.states)}"
@@ -606,6 +610,20 @@ def _prune(connection: sqlite3.Connection, name: str) -> None:
         "(SELECT number FROM firings WHERE trigger_name = :name ORDER BY number DESC LIMIT 1 OFFSET :kept)",
         {"name": name, "kept": KEPT_ROWS},
     )
+
+
+def describe_cause(record: TriggerRecord) -> dict[str, Any]:
+    """What makes a trigger run, for people and as plain JSON."""
+    source = record.source
+    described: dict[str, Any] = {"waits_for": str(source), "kind": record.kind}
+    if isinstance(source, FileChange):
+        parts = {"path": source.path.path, "datastore": source.path.datastore, "per_file": source.per_file}
+        return described | parts | {"interval_s": source.interval, "settle_s": source.settle}
+    if isinstance(source, HttpCall):
+        return described | {"has_url": record.secret_hash is not None}
+    if isinstance(source, RunEnd):
+        return described | {"after": source.pipeline, "states": list(source.states)}
+    return described | {"dataset": source.dataset}
 
 
 def find_trigger(store: Store, name: str) -> TriggerRecord:
