@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import logging
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -80,6 +82,9 @@ class Notices:
         from watchdog import events, observers
 
         if self._observer is None:
+            # It tells of folders that come while it looks at them, and of events on their way when it is told to end.
+            warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"watchdog\.")
+            logging.getLogger("watchdog").setLevel(logging.CRITICAL)
             # What is moved to its place from elsewhere is told as such only so.
             options = {"generate_full_events": True} if sys.platform == "linux" else {}
             observer = observers.Observer(**options)
