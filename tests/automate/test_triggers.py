@@ -461,9 +461,7 @@ def test_a_new_version_of_a_dataset_fires_and_is_given_as_the_parameter_takes_it
     decide_waiting(Workspace().store, now=CLOCK.now())
 
     given = [json.loads(row[0]) for row in Workspace().store.database.read("SELECT assignments FROM requests")]
-    assert Counter(map(str, given)) == Counter(
-        ["{'data': 'bikes:1'}", "{'data': 'bikes:2'}", "{'n': 1}", "{'n': 2}"]
-    )
+    assert Counter(map(str, given)) == Counter(["{'data': 'bikes:1'}", "{'data': 'bikes:2'}", "{'n': 1}", "{'n': 2}"])
 
 
 def test_a_secret_opens_one_trigger_until_it_is_revoked(project):
