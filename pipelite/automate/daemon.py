@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import queue
 import shlex
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ from pipelite.automate.ticking import Ticker
 from pipelite.automate.watching import Watcher
 from pipelite.store import Store, to_text
 
+#: Seconds between two looks at whether there was a signal.
+_HEAR_S = 1.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -108,10 +112,12 @@ def _signals() -> Iterator[Callable[[float | None], int | None]]:
     heard: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     def wait(timeout_s: float | None) -> int | None:
-        try:
-            return heard.get(timeout=timeout_s)
-        except queue.Empty:
-            return None
+        until = math.inf if timeout_s is None else time.monotonic() + timeout_s
+        while (left_s := until - time.monotonic()) > 0:
+            # A signal that the system gives to another thread is heard here only when this one does something.
+            with contextlib.suppress(queue.Empty):
+                return heard.get(timeout=min(left_s, _HEAR_S))
+        return None
 
     earlier = {number: signal.signal(number, lambda heard_number, _: heard.put(heard_number)) for number in _SIGNALS}
     try:

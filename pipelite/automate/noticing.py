@@ -37,6 +37,7 @@ class Notices:
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._observer: Any = None
+        self._is_ended = False
         self._heard: dict[Listener, _Heard] = {}
 
     @staticmethod
@@ -50,6 +51,8 @@ class Notices:
         Nobody is told where the system has no more watches to give, or the folder has gone.
         """
         with self._guard:
+            if self._is_ended:
+                return False
             try:
                 status = os.stat(folder)
                 identity = status.st_dev, status.st_ino
@@ -72,6 +75,7 @@ class Notices:
     def stop(self) -> None:
         """Tell nobody anything more."""
         with self._guard:
+            self._is_ended = True
             self._heard.clear()
             if self._observer is not None:
                 self._observer.stop()

@@ -44,7 +44,7 @@ GATHER_S = 0.1
 #: Looks that go on at once, each in a thread: another store may take its time.
 _MOST_LOOKS = 8
 #: Seconds until the next try where the workspace could not be written.
-_RETRY_S = 1.0
+_RETRY_S = 5.0
 #: Seconds until the next try for a trigger of which nothing can be looked at: its datastore may be gone.
 _TROUBLED_S = 10.0
 #: How many times as long as a look took there is none that is asked for by new folders.
@@ -251,6 +251,8 @@ class Watcher:
         self._bell = threading.Event()
         self._is_ending = False
         self._notices = Notices() if Notices.are_there() else None
+        #: Whether something keeps it from deciding, which is told once.
+        self._is_in_trouble = False
         self._watching: dict[str, _Watching] = {}
         self._looks: queue.SimpleQueue[tuple[str, _Watching] | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
@@ -293,9 +295,10 @@ class Watcher:
                     version = seen
                     self._tell_all(decide_waiting(self._store, now=self._clock.now()))
                     self._find_triggers()
+                    self._is_in_trouble = False
             except (StorageError, WorkspaceBusyError, sqlite3.Error) as exc:
                 # A full disk, or a workspace that another keeps busy, passes; what waits is decided then.
-                self._tell("error", {"message": str(exc)})
+                self._tell_trouble(exc)
                 version = -1
             now = time.monotonic()
             wait_s = POLL_S
@@ -346,7 +349,7 @@ class Watcher:
             self._tell_all(each.watch.look())
             return
         except (StorageError, WorkspaceBusyError, sqlite3.Error) as exc:
-            self._tell("error", {"message": str(exc)})
+            self._tell_trouble(exc)
             each.retry_at = time.monotonic() + _RETRY_S
             if each.watch is not None:
                 each.watch.poll_soon()
@@ -361,7 +364,7 @@ class Watcher:
             firing = note_problem(self._store, name, problem, now=self._clock.now())
             self._tell_all([] if firing is None else [firing])
         except (StorageError, WorkspaceBusyError, sqlite3.Error) as exc:
-            self._tell("error", {"message": str(exc)})
+            self._tell_trouble(exc)
 
     def _listen(self, watch: FileWatch) -> None:
         if self._notices is None or not isinstance(watch.place, LocalPlace):
@@ -370,6 +373,11 @@ class Watcher:
         if folder is not None and self._notices.listen(watch.hear, folder[0], is_deep=folder[1]):
             # What came before is found by a look.
             watch.poll_soon()
+
+    def _tell_trouble(self, exc: Exception) -> None:
+        if not self._is_in_trouble:
+            self._is_in_trouble = True
+            self._tell("error", {"message": str(exc)})
 
     def _tell_all(self, firings: list[Firing]) -> None:
         for firing in firings:

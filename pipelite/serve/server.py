@@ -39,6 +39,8 @@ _CONNECTIONS = 500
 _HEADER_BYTES = 64 * 1024
 #: Seconds that answers which are on their way get when the process ends.
 _FLUSH_S = 2.0
+#: Seconds between two looks at whether there was a signal.
+_HEAR_S = 1.0
 #: Seconds from one to the next word to a runner that is to end at once.
 _HURRY_S = 0.2
 
@@ -191,7 +193,9 @@ class Server:
 
         What was interrupted is resumed by whoever serves the workspace next. A second signal ends it at once.
         """
-        self._ended.wait()
+        # A signal that the system gives to another thread is heard here only when this one does something.
+        while not self._ended.wait(_HEAR_S):
+            pass
         self._service.end()
         for each in self._automatic:
             each.stop()
