@@ -282,7 +282,7 @@ def measure_schedules(part: int) -> list[tuple[str, str]]:
 def measure_all_of_triggers(part: int) -> list[tuple[str, str]]:
     n = 100_000 // part
     files = measure("triggers", n, 40 // part)
-    idle = measure("idle_triggers", 120 // part)
+    idle = measure("idle_triggers", 60 // part)
     return [
         (f"look at {n:,} files of a trigger", f"{files['again']:.0f} ms"),
         ("the same, 100 of them new, their run in the queue", f"{files['100 new']:.0f} ms"),
