@@ -47,6 +47,8 @@ _MOST_LOOKS = 8
 _RETRY_S = 5.0
 #: Seconds until the next try for a trigger of which nothing can be looked at: its datastore may be gone.
 _TROUBLED_S = 10.0
+#: Seconds that looks have to end.
+_END_S = 2.0
 #: How many times as long as a look took there is none that is asked for by new folders.
 _REST = 20
 
@@ -77,6 +79,8 @@ class FileWatch:
         #: Complete files, and when that was heard.
         self._heard: dict[str, float] = {}
         self._heard_first = 0.0
+        #: Files that were decided as soon as that was heard, and when.
+        self._decided_at: dict[str, float] = {}
 
     @property
     def _settle_s(self) -> float:
@@ -142,12 +146,10 @@ class FileWatch:
             now = time.monotonic()
             found = self.place.scan() if is_poll else self.place.look_at({*heard, *self._unsettled})
             changed = {name: stamp for name, stamp in found.items() if self._seen.get(name) != stamp}
-            complete = self._find_complete(changed, heard, now)
+            complete = self._find_complete(changed, heard, began_at=now, ended_at=time.monotonic())
             gone = [name for name in self._seen if name not in found and name not in self._gone] if is_poll else []
             back = {name: self._seen[name] for name in self._gone if found.get(name) == self._seen[name]}
-            decided = self._decide(record, complete, gone, back)
-            if decided is not None:
-                made += decided
+            if self._decide(record, complete, gone, back, made):
                 break
         if is_poll:
             ended = time.monotonic()
@@ -164,10 +166,14 @@ class FileWatch:
         return heard
 
     def _decide(
-        self, record: TriggerRecord, complete: dict[str, str], gone: list[str], back: dict[str, str]
-    ) -> list[Firing] | None:
-        """Decide all changes; None if others were faster, and they have to be found anew."""
-        made: list[Firing] = []
+        self,
+        record: TriggerRecord,
+        complete: dict[str, str],
+        gone: list[str],
+        back: dict[str, str],
+        made: list[Firing],
+    ) -> bool:
+        """Decide all changes, which adds to what was made; false if others were faster, and they have to be found anew."""
         names = sorted(complete)
         most = BATCH if self.source.per_file else MOST_FILES
         while names or gone or back:
@@ -175,7 +181,7 @@ class FileWatch:
             now = self._clock.now()
             decided = decide_files(self._store, record, part, gone, back, show=self.place.show, now=now)
             if decided is None:
-                return None
+                return False
             made += decided
             # As the transaction has left it.
             record = attrs.evolve(record, generation=record.generation + 1, problem=None)
@@ -187,7 +193,7 @@ class FileWatch:
             names, gone, back = names[most:], [], {}
         if record.problem is not None:
             note_problem(self._store, self.name, None, now=self._clock.now())
-        return made
+        return True
 
     def _refresh(self) -> TriggerRecord | None:
         """Know what others have decided; None if the trigger is gone, another one, or paused."""
@@ -210,16 +216,26 @@ class FileWatch:
             del self._gone[name], self._seen[name]
         return record
 
-    def _find_complete(self, changed: dict[str, str], heard: list[str], now: float) -> dict[str, str]:
-        """Those of the changed files that are complete; of the others it is noted since when they are as they are."""
+    def _find_complete(
+        self, changed: dict[str, str], heard: list[str], *, began_at: float, ended_at: float
+    ) -> dict[str, str]:
+        """Those of the changed files that are complete; of the others it is noted since when they are as they are.
+
+        A look takes its time: a file was the same from the end of one to the beginning of another.
+        """
         complete, unsettled = {}, {}
-        closed = set(heard)
+        # One that is closed again and again is written bit by bit.
+        self._decided_at = {name: at for name, at in self._decided_at.items() if began_at - at < self._settle_s}
+        closed = set(heard) - self._decided_at.keys()
         for name, stamp in changed.items():
-            before, since = self._unsettled.get(name, ("", now))
+            before, since = self._unsettled.get(name, ("", ended_at))
             if before != stamp:
-                since = now
-            if now - since >= self._settle_s or (name in closed and not is_fresh(stamp)):
+                since = ended_at
+            is_settled = self._settle_s <= 0 or began_at - since >= self._settle_s
+            if is_settled or (name in closed and not is_fresh(stamp)):
                 complete[name] = stamp
+                if name in closed:
+                    self._decided_at[name] = began_at
             else:
                 unsettled[name] = stamp, since
         self._unsettled = unsettled
@@ -262,13 +278,16 @@ class Watcher:
         self._thread.start()
 
     def stop(self) -> None:
-        """Look at nothing more; a look that goes on may end later."""
+        """Look at nothing more; a look at a store that does not answer is left alone."""
         self._is_ending = True
         self._bell.set()
         if self._thread.is_alive():
             self._thread.join()
         for _ in self._threads:
             self._looks.put(None)
+        until = time.monotonic() + _END_S
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
         if self._notices is not None:
             self._notices.stop()
 

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -19,7 +18,7 @@ from pipelite import Dataset, FileChange, HttpCall, NewVersion, RunEnd, Trigger,
 from pipelite.automate import CLOCK, Watcher, fire_called, watching
 from pipelite.automate import triggers as triggers_module
 from pipelite.automate.noticing import Notices
-from pipelite.automate.triggers import decide_waiting, find_trigger
+from pipelite.automate.triggers import decide_waiting, find_trigger, list_watching
 from pipelite.automate.watching import FileWatch
 from pipelite.errors import DatastoreError, ParameterError, TriggerError
 
@@ -89,13 +88,14 @@ def project(published, workspace, monkeypatch):
 
 @pytest.fixture
 def watch():
-    """Starts a watcher; gives what it told."""
+    """Starts a watcher, and waits until it has looked at all triggers; gives what it told."""
     started = []
 
     def start():
         told = []
         started.append(Watcher(Workspace().store, tell=lambda event, details: told.append((event, details))))
         started[-1].start()
+        wait_until(lambda: has_looked(started[-1]))
         return told
 
     yield start
@@ -107,6 +107,15 @@ def watch():
 def polls_only(monkeypatch):
     """As if the extra `watch` were not installed."""
     monkeypatch.setattr(Notices, "are_there", lambda: False)
+
+
+def has_looked(watcher):
+    """Whether a watcher knows the files of all triggers, and is told of changes."""
+    watching = [watcher._watching.get(name) for name in list_watching(Workspace().store)]
+    # A first look is due at once.
+    return all(
+        each is not None and each.find_due() > 0 and (each.watch is None or not each.is_busy) for each in watching
+    )
 
 
 def looker(trigger):
@@ -185,11 +194,11 @@ def test_of_very_many_changes_each_run_has_some(project, monkeypatch):
 
 
 def test_a_file_that_is_written_slowly_fires_once_and_when_it_is_complete(project, watch, polls_only):
-    trigger = Trigger.create("slow", "Plain", on=on_files(settle=0.6))
+    trigger = Trigger.create("slow", "Plain", on=on_files(settle=1.5))
     watch()
 
     with (project / "in/half").open("wb", buffering=0) as file:
-        for _ in range(15):
+        for _ in range(12):
             file.write(b"x" * 1000)
             time.sleep(0.08)
             assert trigger.history() == []
@@ -204,9 +213,6 @@ def test_a_native_event_fires_as_soon_as_the_writer_has_closed_the_file(project,
     trigger = Trigger.create("heard", "Gather", on=on_files("in/*", interval=600, settle=600), cause_parameter="files")
     (project / "in/early").touch()
     watch()
-    # What was there before it listened has been seen by then.
-    wait_until(lambda: any(thread.name.startswith("pipelite-look") for thread in threading.enumerate()))
-    time.sleep(0.3)
 
     with (project / "in/open").open("w") as file:
         file.write("half")
@@ -221,12 +227,26 @@ def test_a_native_event_fires_as_soon_as_the_writer_has_closed_the_file(project,
     assert names_given("files") == [["open"], ["moved"]]
 
 
+def test_a_file_that_is_closed_again_and_again_fires_at_first_and_when_it_is_settled(project, watch):
+    pytest.importorskip("watchdog", reason="watchdog is not installed")
+    trigger = Trigger.create("bits", "Plain", on=on_files(interval=600, settle=2))
+    watch()
+
+    for _ in range(6):
+        with (project / "in/bits").open("a") as file:
+            file.write("bit")
+        time.sleep(0.2)
+    wait_until(lambda: len(trigger.history()) == 2)
+    time.sleep(0.3)
+
+    assert len(trigger.history()) == 2
+
+
 def test_files_in_folders_that_are_new_or_come_later_are_heard_of(project, watch):
     pytest.importorskip("watchdog", reason="watchdog is not installed")
     Trigger.create("deep", "One", on=on_files("in", interval=600, settle=0.2, per_file=True), cause_parameter="file")
     Trigger.create("late", "One", on=on_files("late/*", interval=0.2, per_file=True), cause_parameter="file")
     watch()
-    time.sleep(0.3)
 
     (project / "in/new/newer").mkdir(parents=True)
     (project / "in/new/newer/a").write_text("a")
@@ -376,8 +396,8 @@ def test_objects_of_other_stores_fire_at_the_next_look(project):
     files = fsspec.filesystem("memory")
     files.pipe(f"{project}/bucket/raw/old.csv", b"old")
     datastore = Workspace().datastores.register("bucket", f"memory:/{project}/bucket")
-    on = FileChange(datastore.path("raw/*.csv"), interval=0.1, settle=600)
-    trigger = Trigger.create("objects", "One", on=attrs_evolve(on, per_file=True), cause_parameter="file")
+    on = FileChange(datastore.path("raw/*.csv"), per_file=True, settle=600)
+    trigger = Trigger.create("objects", "One", on=on, cause_parameter="file")
     look = looker(trigger)
 
     assert look() == []
@@ -388,12 +408,6 @@ def test_objects_of_other_stores_fire_at_the_next_look(project):
     assert [run.parameters["file"] for run in Workspace().runs()] == ["bucket/raw/new.csv"]
     with pytest.raises(TriggerError, match="takes paths of this machine"):
         Trigger.create("paths", "Gather", on=FileChange("memory://bucket/raw/*"), cause_parameter="files")
-
-
-def attrs_evolve(cause, **changes):
-    import attrs
-
-    return attrs.evolve(cause, **changes)
 
 
 def test_the_workspace_itself_and_names_that_are_no_text_are_left_out(project):
