@@ -1,6 +1,6 @@
-"""What schedules cost: a tick over thousands of them, how late their runs are, memory, and a daemon with nothing to do.
+"""What schedules and triggers cost: a tick over thousands, how late runs are, memory, and a daemon with nothing to do.
 
-Run it with nothing else going on: `python benchmarks/schedules.py [--quick]`. Where APScheduler is installed it is measured
+Run it with nothing else going on: `python benchmarks/schedules.py [--quick] [schedules] [triggers]`. Where APScheduler is installed it is measured
 beside, with its schedules in memory, where those of pipelite are in a database. Linux only.
 """
 
@@ -146,6 +146,10 @@ def measure_idle(seconds: int) -> dict[str, float]:
     workspace = Workspace()
     for number in range(100):
         Schedule.create(f"far {number}", workspace.published["flow"], cron="0 0 1 1 *")
+    return _idle(seconds)
+
+
+def _idle(seconds: int) -> dict[str, float]:
     with subprocess.Popen([sys.executable, "-m", "pipelite", "daemon"], stdout=subprocess.DEVNULL) as daemon:
         process = psutil.Process(daemon.pid)
         time.sleep(5)
@@ -157,11 +161,75 @@ def measure_idle(seconds: int) -> dict[str, float]:
     return {"megabytes": megabytes, "percent": 100 * used / seconds}
 
 
+def measure_triggers(files: int, drops: int) -> dict[str, float]:
+    """Milliseconds of a look at so many files, and from the end of a write to the run in the queue, by a native event."""
+    from pipelite import FileChange, Trigger, Workspace
+    from pipelite.automate import CLOCK, Watcher
+    from pipelite.automate.triggers import find_trigger
+    from pipelite.automate.watching import FileWatch
+
+    store = Workspace().store
+    idle_kb = status_kb("VmRSS")
+    for number in range(files):
+        folder = Path("many", f"{number // 1000:03}")
+        if number % 1000 == 0:
+            folder.mkdir(parents=True)
+        (folder / f"{number:06}.csv").touch()
+    start = time.perf_counter()
+    Trigger.create("many", "flow", on=FileChange("many/**/*.csv", settle=0))
+    found = {"create": (time.perf_counter() - start) * 1e3}
+    watch = FileWatch(store, find_trigger(store, "many"), CLOCK, lambda: None)
+
+    def look() -> float:
+        watch.poll_soon()
+        start = time.perf_counter()
+        watch.look()
+        return (time.perf_counter() - start) * 1e3
+
+    found["first"] = look()
+    found["again"] = statistics.median(look() for _ in range(5))
+    for number in range(100):
+        Path("many/000", f"new{number}.csv").touch()
+    found["100 new"] = look()
+    found["above"] = (status_kb("VmRSS") - idle_kb) / 1e3
+    Workspace().triggers["many"].remove()
+
+    Path("in").mkdir()
+    Trigger.create("native", "flow", on=FileChange("in/*"))
+    watcher = Watcher(store)
+    watcher.start()
+    time.sleep(2)
+    late = []
+    for number in range(drops):
+        Path("in", str(number)).write_text("x")
+        written = datetime.now(UTC)
+        time.sleep(0.5)
+        queued = store.database.read("SELECT created_at FROM runs ORDER BY number DESC LIMIT 1")[0][0]
+        late.append((datetime.fromisoformat(queued) - written).total_seconds() * 1e3)
+    watcher.stop()
+    return found | {"native": statistics.median(late), "native p99": percentile(late, 0.99)}
+
+
+def measure_idle_triggers(seconds: int) -> dict[str, float]:
+    """Megabytes, and per cent of a core, of a daemon with fifty triggers on a hundred files each that stay as they are."""
+    from pipelite import FileChange, Trigger
+
+    for number in range(50):
+        folder = Path("in", str(number))
+        folder.mkdir(parents=True)
+        for file in range(100):
+            (folder / str(file)).touch()
+        Trigger.create(f"far {number}", "flow", on=FileChange(folder))
+    return _idle(seconds)
+
+
 MEASURES = {
     "ticks": measure_ticks,
     "lateness": measure_lateness,
     "apscheduler": measure_apscheduler,
     "idle": measure_idle,
+    "triggers": measure_triggers,
+    "idle_triggers": measure_idle_triggers,
 }
 
 
@@ -181,6 +249,7 @@ def measure(name: str, *sizes: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a tenth of everything, to see that it works")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="schedules or triggers; by default both")
     parser.add_argument("--measure", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
@@ -188,6 +257,12 @@ def main() -> None:
         print(json.dumps(MEASURES[name](*map(int, sizes))))
         return
     part = 10 if options.quick else 1
+    print(machine())
+    rows = {"schedules": measure_schedules, "triggers": measure_all_of_triggers}
+    print(simple_table(("what", "figure"), [row for name in options.parts or rows for row in rows[name](part)]))
+
+
+def measure_schedules(part: int) -> list[tuple[str, str]]:
     n = 10_000 // part
     ticks = measure("ticks", n)
     rows = [
@@ -206,8 +281,28 @@ def main() -> None:
     ]
     idle = measure("idle", 40 // part)
     rows.append(("idle daemon with 100 schedules", f"{idle['megabytes']:.0f} MB, {idle['percent']:.2f} % of a core"))
-    print(machine())
-    print(simple_table(("what", "figure"), rows))
+    return rows
+
+
+def measure_all_of_triggers(part: int) -> list[tuple[str, str]]:
+    n = 100_000 // part
+    files = measure("triggers", n, 40 // part)
+    idle = measure("idle_triggers", 60 // part)
+    return [
+        (f"look at {n:,} files of a trigger", f"{files['again']:.0f} ms"),
+        ("the same, 100 of them new, their run in the queue", f"{files['100 new']:.0f} ms"),
+        ("first look of a process", f"{files['first']:.0f} ms"),
+        ("memory of them above idle", f"{files['above']:.1f} MB"),
+        ("making the trigger", f"{files['create']:.0f} ms"),
+        (
+            "from the end of a write to the queued run, native event",
+            f"median {files['native']:.0f} ms, p99 {files['native p99']:.0f} ms",
+        ),
+        (
+            "idle daemon with 50 triggers on 100 files each, looked at every minute",
+            f"{idle['megabytes']:.0f} MB, {idle['percent']:.2f} % of a core",
+        ),
+    ]
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipelite.api import Artifact, Pipeline, Run, Schedule, StepRun, Workspace, pipeline
-    from pipelite.automate import Recurrence
+    from pipelite.api import Artifact, Pipeline, Run, Schedule, StepRun, Trigger, Workspace, pipeline
+    from pipelite.automate import FileChange, HttpCall, NewVersion, Recurrence, RunEnd
     from pipelite.data import Dataset
     from pipelite.define import Output, Step, first_of, step
     from pipelite.execute import current_run
@@ -18,13 +18,18 @@ __version__ = "0.1.0"
 _HOMES = {
     "Artifact": "pipelite.api",
     "Dataset": "pipelite.data",
+    "FileChange": "pipelite.automate",
+    "HttpCall": "pipelite.automate",
+    "NewVersion": "pipelite.automate",
     "Output": "pipelite.define",
     "Pipeline": "pipelite.api",
     "Recurrence": "pipelite.automate",
     "Run": "pipelite.api",
+    "RunEnd": "pipelite.automate",
     "Schedule": "pipelite.api",
     "Step": "pipelite.define",
     "StepRun": "pipelite.api",
+    "Trigger": "pipelite.api",
     "Workspace": "pipelite.api",
     "current_run": "pipelite.execute",
     "first_of": "pipelite.define",
@@ -35,13 +40,18 @@ _HOMES = {
 __all__ = [
     "Artifact",
     "Dataset",
+    "FileChange",
+    "HttpCall",
+    "NewVersion",
     "Output",
     "Pipeline",
     "Recurrence",
     "Run",
+    "RunEnd",
     "Schedule",
     "Step",
     "StepRun",
+    "Trigger",
     "Workspace",
     "current_run",
     "first_of",

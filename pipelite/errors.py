@@ -118,6 +118,12 @@ class ScheduleError(PipeliteError, ValueError):
     exit_code = 2
 
 
+class TriggerError(PipeliteError, ValueError):
+    """A trigger cannot be made so."""
+
+    exit_code = 2
+
+
 class HookError(PipeliteError):
     """A hook cannot be kept so, or there is none of that name."""
 

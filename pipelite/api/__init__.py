@@ -7,6 +7,7 @@ from pipelite.api.pipelines import Pipeline, PlannedStep, pipeline
 from pipelite.api.runs import Run, StepRun
 from pipelite.api.schedules import Schedule
 from pipelite.api.targets import find_pipeline
+from pipelite.api.triggers import Trigger
 from pipelite.api.workspace import Workspace
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Run",
     "Schedule",
     "StepRun",
+    "Trigger",
     "Workspace",
     "find_pipeline",
     "pipeline",

@@ -85,8 +85,7 @@ class PublishedPipeline:
     @property
     def endpoint(self) -> str:
         """The address to send requests to: of the server that serves this workspace, else of PIPELITE_URL."""
-        url = automate.find_server_url(self._store) or os.environ.get(URL_VARIABLE) or _DEFAULT_URL
-        return f"{url.rstrip('/')}/pipelines/{quote(self.id)}"
+        return f"{find_server(self._store)}/pipelines/{quote(self.id)}"
 
     def submit(self, *, experiment: str | None = None, priority: int = 0, **parameters: Any) -> Run:
         """Put a run into the queue; a server or daemon of this workspace executes it.
@@ -357,6 +356,12 @@ def warn_if_not_served(store: Store, run_id: str) -> None:
             "`pipelite serve` or `pipelite daemon` executes it",
             stacklevel=3,
         )
+
+
+def find_server(store: Store) -> str:
+    """Base address of the server that serves a workspace, else PIPELITE_URL."""
+    url = automate.find_server_url(store) or os.environ.get(URL_VARIABLE) or _DEFAULT_URL
+    return url.rstrip("/")
 
 
 def to_assignments(

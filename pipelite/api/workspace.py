@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pipelite.api.publishing import Endpoints, PublishedPipelines
     from pipelite.api.runs import Run
     from pipelite.api.schedules import Schedules
+    from pipelite.api.triggers import Triggers
     from pipelite.data import Datasets, Datastores
 
 
@@ -172,6 +173,13 @@ class Workspace:
         from pipelite.api.schedules import Schedules
 
         return Schedules(self._store)
+
+    @property
+    def triggers(self) -> Triggers:
+        """What makes published pipelines run besides schedules, by name."""
+        from pipelite.api.triggers import Triggers
+
+        return Triggers(self._store)
 
     @property
     def experiments(self) -> list[str]:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import queue
 import shlex
 import signal
 import socket
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from pipelite.automate.bell import SignalBell
 from pipelite.automate.dispatching import Dispatcher
 from pipelite.automate.queue import Limits
 from pipelite.automate.ticking import Ticker
 from pipelite.automate.trouble import Trouble
+from pipelite.automate.watching import Watcher
 from pipelite.clock import CLOCK
 from pipelite.store import Store, to_text
 
@@ -61,7 +63,9 @@ class Systemd:
 
 
 def run_daemon(store: Store, limits: Limits | None, *, grace_s: float, as_json: bool) -> None:
-    """Execute the queue and see to schedules until SIGTERM or SIGINT; SIGHUP reads time zones and schedules anew.
+    """Execute the queue and see to schedules and triggers until SIGTERM or SIGINT.
+
+    SIGHUP reads time zones and schedules anew, and looks at all files that triggers watch.
 
     Parameters
     ----------
@@ -72,9 +76,11 @@ def run_daemon(store: Store, limits: Limits | None, *, grace_s: float, as_json: 
     trouble = Trouble(log.tell)
     dispatcher = Dispatcher(store, limits, trouble=trouble)
     ticker = Ticker(store, tell=log.tell, trouble=trouble)
+    watcher = Watcher(store, tell=log.tell, trouble=trouble)
     with _signals() as next_signal:
         dispatcher.start()
         ticker.start()
+        watcher.start()
         log.tell("started", {"workspace": store.path, "process": os.getpid()})
         systemd.tell("READY=1")
         while True:
@@ -82,16 +88,18 @@ def run_daemon(store: Store, limits: Limits | None, *, grace_s: float, as_json: 
             number = next_signal(None if systemd.watchdog_s is None else systemd.watchdog_s / 2)
             if number is None:
                 # A part that has died is a reason to be started anew.
-                if ticker.is_alive and dispatcher.is_alive:
+                if ticker.is_alive and watcher.is_alive and dispatcher.is_alive:
                     systemd.tell("WATCHDOG=1")
             elif number == signal.SIGHUP:
                 log.tell("reloaded", {})
                 ticker.reload()
+                watcher.reload()
             else:
                 break
         log.tell("ending", {"signal": signal.Signals(number).name, "grace_s": grace_s})
         systemd.tell("STOPPING=1")
         ticker.stop()
+        watcher.stop()
     # A second signal ends this process at once; its runners end by themselves.
     dispatcher.stop(grace_s=grace_s)
     log.tell("ended", {})
@@ -100,17 +108,17 @@ def run_daemon(store: Store, limits: Limits | None, *, grace_s: float, as_json: 
 @contextlib.contextmanager
 def _signals() -> Iterator[Callable[[float | None], int | None]]:
     """Gives what waits for the next signal, for so many seconds."""
-    heard: queue.SimpleQueue[int] = queue.SimpleQueue()
-
-    def wait(timeout_s: float | None) -> int | None:
-        try:
-            return heard.get(timeout=timeout_s)
-        except queue.Empty:
-            return None
-
-    earlier = {number: signal.signal(number, lambda heard_number, _: heard.put(heard_number)) for number in _SIGNALS}
+    heard: deque[int] = deque()
+    earlier = {number: signal.signal(number, lambda heard_number, _: heard.append(heard_number)) for number in _SIGNALS}
     try:
-        yield wait
+        with SignalBell() as bell:
+
+            def wait(timeout_s: float | None) -> int | None:
+                if not heard:
+                    bell.wait(timeout_s)
+                return heard.popleft() if heard else None
+
+            yield wait
     finally:
         for number, handler in earlier.items():
             signal.signal(number, handler)
@@ -122,7 +130,7 @@ _UNIT = """\
 #   systemctl --user enable --now pipelite
 #   loginctl enable-linger        (it runs also while you are not logged in)
 [Unit]
-Description=pipelite: runs and schedules of {workspace}
+Description=pipelite: runs, schedules and triggers of {workspace}
 StartLimitIntervalSec=0
 
 [Service]

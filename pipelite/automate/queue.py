@@ -196,6 +196,12 @@ def find_requested_version(store: Store, idempotency_key: str) -> str | None:
     return str(rows[0][0]) if rows else None
 
 
+def find_keyed_run(connection: sqlite3.Connection, key: str) -> str | None:
+    """The id of the run that was made with an idempotency key, as part of a transaction; None if none was."""
+    found = _find_request(connection, key)
+    return None if found is None else str(found["id"])
+
+
 def get_assignments(store: Store, run_id: str) -> dict[str, Any]:
     """The values that a run was requested with."""
     return dict(json.loads(store.database.read("SELECT assignments FROM requests WHERE run_id = ?", (run_id,))[0][0]))

@@ -24,6 +24,7 @@ from pipelite.cli.runs import runs
 from pipelite.cli.schedules import schedules
 from pipelite.cli.serve import serve
 from pipelite.cli.token import token
+from pipelite.cli.triggers import triggers
 
 
 # The modules of the commands import nothing but click when they are loaded, and the rooms below where a command runs:
@@ -41,6 +42,7 @@ main.add_command(publish)
 main.add_command(endpoints)
 main.add_command(hooks)
 main.add_command(schedules)
+main.add_command(triggers)
 main.add_command(daemon)
 main.add_command(environments)
 main.add_command(datasets)

@@ -24,7 +24,7 @@ def daemon(
     print_systemd_unit: bool,
     as_json: bool,
 ) -> None:
-    """Execute queued runs and see to schedules, until told to end.
+    """Execute queued runs and see to schedules and triggers, until told to end.
 
     SIGTERM and Ctrl-C let running steps finish; their runs go on with the next daemon. SIGHUP reads the rules of time zones
     anew. Several daemons may serve one workspace. Each event is a line on standard output.

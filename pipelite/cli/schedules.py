@@ -23,7 +23,8 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SHOWN = 3
 
 
-def _to_span(text: str) -> timedelta:
+def to_span(text: str) -> timedelta:
+    """A length of time, as options take it."""
     if not re.fullmatch(r"(\d+[smhd])+", text):
         raise click.BadParameter(f"{text!r} is no length of time; write it as in 90s, 15m, 1h30m or 2d")
     return timedelta(seconds=sum(int(count) * _UNITS[unit] for count, unit in re.findall(r"(\d+)([smhd])", text)))
@@ -43,7 +44,7 @@ def _timing_options(command: Command) -> Command:
         (
             click.option("--cron", metavar="FIELDS", help='Five fields, as in "30 2 * * 1-5", or @daily and the like.'),
             click.option(
-                "--every", type=_to_span, metavar="TIME", help="Real time between two runs, as in 15m or 1h30m."
+                "--every", type=to_span, metavar="TIME", help="Real time between two runs, as in 15m or 1h30m."
             ),
             click.option(
                 "--recur",
@@ -59,7 +60,7 @@ def _timing_options(command: Command) -> Command:
                 "--start", type=_to_moment, metavar="MOMENT", help="No run before it; intervals are counted from it."
             ),
             click.option("--end", type=_to_moment, metavar="MOMENT", help="No run after it."),
-            click.option("--jitter", type=_to_span, metavar="TIME", help="Begin later by chance, by less than this."),
+            click.option("--jitter", type=to_span, metavar="TIME", help="Begin later by chance, by less than this."),
             click.option("--catch-up", metavar="POLICY", help="Of what was missed: none (the default), latest or all."),
             click.option(
                 "--overlap",
@@ -105,7 +106,7 @@ def add(
     schedule = Schedule.create(
         name,
         workspace.endpoints[endpoint] if version is None else published,
-        _parse(published, parameters),
+        parse_values(published, parameters),
         **_read(options),
     )
     _show_next(schedule, as_json=as_json)
@@ -126,7 +127,7 @@ def edit(*, name: str, parameters: dict[str, str], as_json: bool, **options: Any
     if parameters:
         record = schedule.record
         published = Workspace().published.version(record.published_id or record.endpoint or "")
-        changes["parameters"] = {**record.parameters, **_parse(published, parameters)}
+        changes["parameters"] = {**record.parameters, **parse_values(published, parameters)}
     schedule.update(**changes)
     _show_next(schedule, as_json=as_json)
 
@@ -254,7 +255,7 @@ def _find(name: str) -> Schedule:
     return Schedules(open_for_reading())[name]
 
 
-def _parse(published: Any, parameters: dict[str, str]) -> dict[str, Any]:
+def parse_values(published: Any, parameters: dict[str, str]) -> dict[str, Any]:
     """Values of parameters that were given as text."""
     from pipelite.define import bind_parameters
 

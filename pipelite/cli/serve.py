@@ -54,7 +54,9 @@ from pipelite.cli.output import print_json
     metavar="N",
     help="Runs at once; by default as many as there are cores, and two at least.",
 )
-@click.option("--no-scheduler", is_flag=True, help="Leave schedules to others: to `pipelite daemon`, for example.")
+@click.option(
+    "--no-scheduler", is_flag=True, help="Leave schedules and triggers to others: to `pipelite daemon`, for example."
+)
 @workspace_option
 @json_option
 def serve(
@@ -70,7 +72,7 @@ def serve(
     no_scheduler: bool,
     as_json: bool,
 ) -> None:
-    """Answer requests for published pipelines over HTTP, execute their runs, and see to schedules.
+    """Answer requests for published pipelines over HTTP, execute their runs, and see to schedules and triggers.
 
     Every request but /healthz needs a token: that of this user is in the file `token` of the workspace, others are made by
     `pipelite token create`. Ctrl-C or SIGTERM ends it: running steps may finish for 30 seconds (PIPELITE_GRACE), and what

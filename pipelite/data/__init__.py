@@ -5,7 +5,7 @@ Comes in: names, paths, URLs. Goes out: data with an identity by content, wherev
 
 from __future__ import annotations
 
-from pipelite.data.dataset import Dataset
+from pipelite.data.dataset import Dataset, to_source
 from pipelite.data.datastores import Datastore, DatastorePath, Datastores
 from pipelite.data.definition import Definition, Source
 from pipelite.data.locations import Entry
@@ -27,4 +27,5 @@ __all__ = [
     "Use",
     "identify_read",
     "parse_label",
+    "to_source",
 ]

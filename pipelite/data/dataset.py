@@ -223,7 +223,7 @@ class Dataset(TrackedData):
         given = path if isinstance(path, list) or (isinstance(path, tuple) and not _is_pair(path)) else [path]
         if not given:
             raise DatasetError("a dataset needs a path, and the list of them is empty")
-        sources = tuple(_source(each) for each in given)
+        sources = tuple(to_source(each) for each in given)
         return cls(
             Definition(format=format, sources=sources, options={k: v for k, v in options.items() if v is not None})
         )
@@ -319,7 +319,7 @@ class Dataset(TrackedData):
         from pipelite.data.partitioning import write_partitions
 
         return write_partitions(
-            self, [columns] if isinstance(columns, str) else list(columns), _source(target), self._open()
+            self, [columns] if isinstance(columns, str) else list(columns), to_source(target), self._open()
         )
 
     def _with(self, *operation: Any) -> Dataset:
@@ -614,7 +614,8 @@ def _is_pair(path: tuple[Any, ...]) -> bool:
     return len(path) == 2 and isinstance(path[0], str) and re.fullmatch(r"[A-Za-z_][\w-]*", path[0]) is not None
 
 
-def _source(path: Any) -> Source:
+def to_source(path: Any) -> Source:
+    """A path or pattern, as users give it: of this machine, a URL, or on a datastore."""
     if isinstance(path, DatastorePath):
         return Source(datastore=path.datastore, path=path.path)
     if isinstance(path, tuple):

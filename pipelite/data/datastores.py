@@ -25,7 +25,17 @@ from pipelite.data.credentials import (
     load_credentials,
     merge,
 )
-from pipelite.data.locations import EXTRAS, TEMPORARY, Entry, Garbled, LocalFolder, Location, RemoteFolder, md5_of_file
+from pipelite.data.locations import (
+    ATOMIC,
+    EXTRAS,
+    TEMPORARY,
+    Entry,
+    Garbled,
+    LocalFolder,
+    Location,
+    RemoteFolder,
+    md5_of_file,
+)
 from pipelite.data.paths import checked, compile_pattern, depth_of, has_wildcard, split_pattern
 from pipelite.data.retries import is_passing, is_refusal, retrying
 from pipelite.errors import DatastoreError, PipeliteError, UnknownNameError
@@ -85,6 +95,11 @@ class Datastore:
     def is_local(self) -> bool:
         """Whether it is a folder of this machine."""
         return self.protocol == "file"
+
+    @property
+    def is_atomic(self) -> bool:
+        """Whether its objects appear when they are complete, or not at all, whoever writes them."""
+        return self.protocol in ATOMIC
 
     @property
     def location(self) -> Location:

@@ -49,7 +49,7 @@ EXTRAS = {
 }
 
 #: Their objects appear when they are complete, or not at all.
-_ATOMIC = frozenset({"s3", "s3a", "abfs", "abfss", "az", "gcs", "gs", "memory"})
+ATOMIC = frozenset({"s3", "s3a", "abfs", "abfss", "az", "gcs", "gs", "memory"})
 #: There is one place that tries again (retries.py); what libraries try besides would multiply the time until an error.
 _NO_RETRIES = {"config_kwargs": {"retries": {"max_attempts": 0}}}
 _OPTIONS: dict[str, dict[str, Any]] = {"s3": _NO_RETRIES, "s3a": _NO_RETRIES}
@@ -260,7 +260,7 @@ class RemoteFolder:
     def put(self, source: str, path: str, *, verify: bool) -> Entry | None:
         files = self.files
         full = self._full(path)
-        if self.protocol in _ATOMIC:
+        if self.protocol in ATOMIC:
             files.put_file(source, full)
             try:
                 return self._verify(source, path, verify=verify)

@@ -18,6 +18,7 @@ _WITH_TOKEN = (401, 429)
 _PARTS = {
     "id": "The id of a run, whole.",
     "name": "A name; slashes in it may be written %2F.",
+    "trigger": "The name of a trigger; for a POST the secret that is the end of its URL.",
 }
 
 

@@ -41,7 +41,7 @@ def submit(call: Call) -> Response:
     priority = body.get("Priority", 0)
     if type(priority) is not int or abs(priority) > MOST_PRIORITY:
         raise invalid(f"Priority is a whole number of at most {MOST_PRIORITY}", parameter="Priority")
-    key = _key(call)
+    key = read_key(call)
     version = _find_called(call, key)
     assignments = take_assignments(call, version, assignments)
     record, _ = automate.submit(
@@ -245,7 +245,14 @@ def _tags(body: Mapping[str, Any]) -> dict[str, str]:
     return tags
 
 
-def _key(call: Call) -> str | None:
+def read_key(call: Call) -> str | None:
+    """The header Idempotency-Key.
+
+    Raises
+    ------
+    Refusal
+        If it is too long, or has other letters than ASCII ones.
+    """
     key = call.request.headers.get("Idempotency-Key")
     if key is not None and not _KEY.match(key):
         raise Refusal(

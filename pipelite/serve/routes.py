@@ -9,7 +9,7 @@ import attrs
 from flask import Response
 
 from pipelite.records import Status
-from pipelite.serve import downloads, published, runs, schedules, states
+from pipelite.serve import downloads, published, runs, schedules, states, triggers
 from pipelite.serve.calls import Call
 from pipelite.serve.frames import FORMATS
 from pipelite.serve.published import MOST_LETTERS, MOST_PRIORITY, MOST_TAGS
@@ -219,6 +219,30 @@ SCHEMAS: dict[str, dict[str, Any]] = {
             "Reason": _nullable(_STRING),
             "RunId": _nullable(_STRING),
             "DecidedAt": _TIME,
+        }
+    ),
+    "Trigger": _object(
+        {
+            "Name": _STRING,
+            "Description": _nullable(_STRING),
+            "Pipeline": _STRING,
+            "Version": _nullable(_STRING),
+            "ExperimentName": _nullable(_STRING),
+            "ParameterAssignments": {"type": "object"},
+            "CauseParameter": _nullable(_STRING),
+            "On": _object({"Kind": {"enum": ["files", "run", "dataset", "http"]}}),
+            "Paused": {"type": "boolean"},
+            "Problem": _nullable(_STRING),
+            "CreatedAt": _TIME,
+        }
+    ),
+    "Firing": _object(
+        {
+            "At": _TIME,
+            "Cause": {"type": "object"},
+            "Outcome": {"enum": ["waiting", "fired", "skipped", "failed"]},
+            "Reason": _nullable(_STRING),
+            "RunId": _nullable(_STRING),
         }
     ),
 }
@@ -535,6 +559,51 @@ ROUTES: tuple[Route, ...] = (
         body=schedules.BACKFILL,
         results={202: _json("The runs.", _object({"Runs": _list("Queued")}))},
         refusals=(409, 413, 415, 503),
+    ),
+    Route(
+        method="GET",
+        path="/triggers",
+        scope="read",
+        summary="What makes published pipelines run, besides schedules.",
+        answer=triggers.list_triggers,
+        results={200: _json("Triggers.", _object({"Triggers": _list("Trigger")}))},
+    ),
+    Route(
+        method="GET",
+        path="/triggers/{trigger}",
+        scope="read",
+        summary="One trigger, with what happened last and what became of it.",
+        answer=triggers.show_trigger,
+        results={
+            200: _json("The trigger.", {"allOf": [_ref("Trigger"), _object({"History": _list("Firing")})]}),
+        },
+    ),
+    Route(
+        method="POST",
+        path="/triggers/{trigger}",
+        scope=None,
+        summary="Put a run of the trigger with this secret into the queue; the body is not looked at.",
+        answer=triggers.fire,
+        is_idempotent=True,
+        results={202: _json("The run is in the queue.", _ref("Queued"))},
+        refusals=(409, 413, 429, 503),
+    ),
+    Route(
+        method="POST",
+        path="/triggers/{trigger}/pause",
+        scope="admin",
+        summary="Have a trigger make no runs until it is resumed.",
+        answer=triggers.pause_trigger,
+        results={200: _json("The trigger.", _ref("Trigger"))},
+    ),
+    Route(
+        method="POST",
+        path="/triggers/{trigger}/resume",
+        scope="admin",
+        summary="Have a paused trigger go on; what happened meanwhile has no runs.",
+        answer=triggers.resume_trigger,
+        results={200: _json("The trigger.", _ref("Trigger"))},
+        refusals=(409,),
     ),
     Route(
         method="GET",

@@ -22,7 +22,7 @@ from waitress.server import create_server
 from waitress.task import ErrorTask
 
 from pipelite.api.interrupts import read_grace
-from pipelite.automate import Dispatcher, Limits, Ticker
+from pipelite.automate import Dispatcher, Limits, SignalBell, Ticker, Watcher
 from pipelite.errors import ServeError
 from pipelite.serve.app import App
 from pipelite.serve.hosts import is_any, is_loopback
@@ -230,7 +230,7 @@ class Server:
         self.url = url or (None if unix_socket else self.place)
         self._dispatcher = Dispatcher(store, limits, url=self.url)
         self._service.dispatcher = self._dispatcher
-        self._ticker = Ticker(store) if sees_to_schedules else None
+        self._automatic = (Ticker(store), Watcher(store)) if sees_to_schedules else ()
         self._ended = threading.Event()
         self._signals = 0
 
@@ -251,18 +251,20 @@ class Server:
         answering = threading.Thread(target=self._http.run, name="pipelite-http", daemon=True)
         answering.start()
         self._dispatcher.start()
-        if self._ticker is not None:
-            self._ticker.start()
+        for each in self._automatic:
+            each.start()
 
     def wait(self) -> None:
         """Return after SIGTERM or Ctrl-C: no new run starts then, and running steps have the grace to finish.
 
         What was interrupted is resumed by whoever serves the workspace next. A second signal ends it at once.
         """
-        self._ended.wait()
+        with SignalBell() as bell:
+            while not self._ended.is_set():
+                bell.wait()
         self._service.end()
-        if self._ticker is not None:
-            self._ticker.stop()
+        for each in self._automatic:
+            each.stop()
         self._dispatcher.stop(grace_s=self._grace_s)
         self._flush()
 

@@ -498,6 +498,93 @@ _HOOKING = (
     f"CREATE TRIGGER hooks_on_change AFTER UPDATE OF status ON runs WHEN {_CHANGES} {_DELIVER}",
 )
 
+# When published pipelines run because something happened. `source` says what, as JSON; `generation` counts the decisions
+# on files, so that one that was made by what is out of date can be told. `problem` is why the last look failed.
+_TRIGGERS = """
+CREATE TABLE triggers (
+    name TEXT PRIMARY KEY,
+    description TEXT,
+    published_id TEXT REFERENCES published(id),
+    endpoint TEXT REFERENCES endpoints(name),
+    experiment TEXT,
+    parameters TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    source TEXT NOT NULL,
+    cause_parameter TEXT,
+    secret_hash TEXT UNIQUE,
+    is_paused INTEGER NOT NULL,
+    generation INTEGER NOT NULL,
+    problem TEXT,
+    changed_at TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    CHECK ((published_id IS NULL) <> (endpoint IS NULL))
+) WITHOUT ROWID
+"""
+
+# The files of a trigger as they were when it was last decided what becomes of them. One that is gone is remembered for
+# a while: a disk that comes back is no change.
+_WATCHED_FILES = """
+CREATE TABLE watched_files (
+    trigger_name TEXT NOT NULL REFERENCES triggers(name) ON DELETE CASCADE,
+    path TEXT NOT NULL,
+    stamp TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    gone_at TEXT,
+    PRIMARY KEY (trigger_name, path)
+) WITHOUT ROWID
+"""
+
+# What happened, and what became of it: `outcome` is waiting, fired, skipped or failed.
+_FIRINGS = """
+CREATE TABLE firings (
+    number INTEGER PRIMARY KEY,
+    trigger_name TEXT NOT NULL REFERENCES triggers(name) ON DELETE CASCADE,
+    at TEXT NOT NULL,
+    cause TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    reason TEXT,
+    run_id TEXT REFERENCES runs(id) ON DELETE SET NULL,
+    decided_at TEXT
+)
+"""
+
+# In the transaction in which it happens, so that nothing is lost that can be seen. It must not be able to fail, for then
+# that could not happen; so it looks into no JSON but that of the triggers, and that of options where it is valid.
+_HAPPEN = f"""
+BEGIN
+    INSERT INTO firings (trigger_name, at, cause, outcome, reason, decided_at)
+    SELECT
+        triggers.name, {_NOW}, {{cause}}, iif(triggers.is_paused, 'skipped', 'waiting'),
+        iif(triggers.is_paused, 'the trigger was paused', NULL), iif(triggers.is_paused, {_NOW}, NULL)
+    FROM triggers
+    WHERE {{which}};
+END
+"""
+_ENDS = "new.status <> old.status AND new.status IN ('completed', 'failed', 'canceled')"
+_RUN_ENDED = _HAPPEN.format(
+    cause="json_object('run', new.id, 'status', new.status)",
+    which="""triggers.kind = 'run'
+        AND new.status IN (SELECT value FROM json_each(triggers.source, '$.states'))
+        AND json_extract(triggers.source, '$.pipeline') IN (
+            new.pipeline, iif(json_valid(new.options), json_extract(new.options, '$.published.name'), NULL)
+        )""",
+)
+_VERSION_ADDED = _HAPPEN.format(
+    cause="json_object('dataset', new.name, 'version', new.version)",
+    which="triggers.kind = 'dataset' AND json_extract(triggers.source, '$.dataset') = new.name",
+)
+
+_TRIGGERING = (
+    _TRIGGERS,
+    _WATCHED_FILES,
+    _FIRINGS,
+    "CREATE INDEX firings_of_triggers ON firings(trigger_name, number)",
+    "CREATE INDEX firings_waiting ON firings(number) WHERE outcome = 'waiting'",
+    "CREATE INDEX firings_by_run ON firings(run_id)",
+    f"CREATE TRIGGER triggers_on_end AFTER UPDATE OF status ON runs WHEN {_ENDS} {_RUN_ENDED}",
+    f"CREATE TRIGGER triggers_on_version AFTER INSERT ON datasets {_VERSION_ADDED}",
+)
+
 _RUN_SUMMARY = f"""
 CREATE VIEW run_summary AS
 SELECT
@@ -554,6 +641,7 @@ _STATEMENTS = (
     *_DATA,
     *_PUBLISHING,
     *_HOOKING,
+    *_TRIGGERING,
     "CREATE INDEX growth_by_run ON growth(run_id)",
     "CREATE INDEX runs_by_pipeline ON runs(pipeline, number)",
     f"CREATE INDEX runs_open ON runs(owner) WHERE {OPEN_RUNS}",
@@ -598,7 +686,9 @@ def _add_publishing(database: sqlite_utils.Database) -> None:
         database.execute(statement)
 
 
-def _add_to_schedules(database: sqlite_utils.Database) -> None:
+def _add_triggers(database: sqlite_utils.Database) -> None:
+    for statement in _TRIGGERING:
+        database.execute(statement)
     # Those that had no schedules before have these with them.
     known = database["schedules"].columns_dict
     for name, kind in (
@@ -616,6 +706,6 @@ CURRENT = Schema(
     migrations=(
         Migration(version=2, name="datastores and datasets", apply=_add_data),
         Migration(version=3, name="published pipelines, their queue, schedules, tokens, hooks", apply=_add_publishing),
-        Migration(version=4, name="parameters of slots, history that is forgotten", apply=_add_to_schedules),
+        Migration(version=4, name="triggers, parameters of slots, history that is forgotten", apply=_add_triggers),
     ),
 )

@@ -40,6 +40,9 @@ FIRST = attrs.evolve(
                 "deliveries",
                 "schedules",
                 "slots",
+                "triggers",
+                "watched_files",
+                "firings",
             )
         )
     ),
