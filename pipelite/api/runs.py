@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cached_property
@@ -14,6 +13,7 @@ from pipelite.api.interrupts import ended_by_signals, exit_with_130_if_uncaught
 from pipelite.api.metrics import Metrics
 from pipelite.api.outputs import Outputs
 from pipelite.api.workspace import close_dead_runs
+from pipelite.clock import CLOCK
 from pipelite.errors import NotFoundError, RunCanceled, StepFailed
 from pipelite.plan import load_outputs
 from pipelite.records import FINAL, RESULT, RunRecord, Status, StepRunRecord
@@ -166,16 +166,16 @@ class Run:
         TimeoutError
             If it has not ended by then.
         """
-        until = None if timeout is None else time.monotonic() + timeout
+        until = None if timeout is None else CLOCK.monotonic() + timeout
         if self._execution is not None:
             self._execution.join(timeout)
         while self.record.status not in _ENDED:
-            if until is not None and time.monotonic() >= until:
+            if until is not None and CLOCK.monotonic() >= until:
                 raise TimeoutError(f"run {self._id} has not ended after {timeout:g} s; it is {self.status}")
             if self._execution is not None and not self._execution.is_alive():
                 self._execution.raise_error()
             self._look_after_owner()
-            time.sleep(_POLL_S)
+            CLOCK.sleep(_POLL_S)
         if self.record.status is Status.FAILED:
             raise self._failure()
         return self

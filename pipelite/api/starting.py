@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 import warnings
 from collections.abc import Callable, Mapping
 from datetime import date
@@ -14,6 +13,7 @@ from pipelite.api.compute import known_targets
 from pipelite.api.git import find_git_commit
 from pipelite.api.runs import Run, advise
 from pipelite.api.sources import keep_sources
+from pipelite.clock import CLOCK
 from pipelite.define import describe_place
 from pipelite.errors import PipeliteError, StepFailed
 from pipelite.execute import Coordinator, Progress, Targets, end_after, load_exception
@@ -82,9 +82,9 @@ class Execution:
         threading.Thread(target=run, name=f"pipelite-run-{self._record.id}").start()
 
     def join(self, timeout: float | None) -> None:
-        until = None if timeout is None else time.monotonic() + timeout
-        while not self._ended.wait(_LOOK_S if until is None else max(0.0, min(_LOOK_S, until - time.monotonic()))):
-            if until is not None and time.monotonic() >= until:
+        until = None if timeout is None else CLOCK.monotonic() + timeout
+        while not self._ended.wait(_LOOK_S if until is None else max(0.0, min(_LOOK_S, until - CLOCK.monotonic()))):
+            if until is not None and CLOCK.monotonic() >= until:
                 return
 
     def is_alive(self) -> bool:

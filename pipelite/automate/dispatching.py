@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
 
 from pipelite.automate import queue
 from pipelite.automate.queue import Limits
@@ -13,6 +12,7 @@ from pipelite.automate.runners import WARM_S, Runner
 from pipelite.automate.sending import HookSender
 from pipelite.automate.serving import announce, withdraw
 from pipelite.automate.trouble import Trouble
+from pipelite.clock import CLOCK
 from pipelite.errors import StorageError, WorkspaceBusyError
 from pipelite.execute import recover_dead_runs
 from pipelite.store import Store, find_dead_runs, get_version
@@ -109,7 +109,7 @@ class Dispatcher:
             self._bell.wait(POLL_S)
             self._bell.clear()
             seen = get_version(connection)
-            if seen != version or self._has_news or time.monotonic() - self._settled > SETTLE_S:
+            if seen != version or self._has_news or CLOCK.monotonic() - self._settled > SETTLE_S:
                 version, self._has_news = seen, False
                 # A full disk or a workspace that another keeps busy passes; the next look comes soon.
                 try:
@@ -121,8 +121,8 @@ class Dispatcher:
             self._retire()
 
     def _look(self) -> None:
-        if time.monotonic() - self._settled > SETTLE_S:
-            self._settled = time.monotonic()
+        if CLOCK.monotonic() - self._settled > SETTLE_S:
+            self._settled = CLOCK.monotonic()
             if find_dead_runs(self._store):
                 recover_dead_runs(self._store)
             queue.settle(self._store, self._owner, at_work=self._at_work())
@@ -151,7 +151,7 @@ class Dispatcher:
         self.wake()
 
     def _retire(self) -> None:
-        now = time.monotonic()
+        now = CLOCK.monotonic()
         for runner in self._living():
             if runner.is_idle and now - runner.idle_since > WARM_S:
                 runner.let_go()
@@ -169,9 +169,9 @@ class Dispatcher:
 
 
 def _wait_for(runners: list[Runner], timeout_s: float) -> bool:
-    until = time.monotonic() + timeout_s
+    until = CLOCK.monotonic() + timeout_s
     while not all(runner.is_gone for runner in runners):
-        if time.monotonic() > until:
+        if CLOCK.monotonic() > until:
             return False
-        time.sleep(0.02)
+        CLOCK.sleep(0.02)
     return True

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import stat
-import time
 from collections.abc import Iterable
 from typing import Protocol
 
+from pipelite.clock import CLOCK
 from pipelite.data import Datastore, Datastores, Entry, Source
 from pipelite.data.datastores import open_url
 from pipelite.data.locations import TEMPORARY, LocalFolder
@@ -177,7 +177,7 @@ class RemotePlace:
 
 def is_fresh(stamp: str) -> bool:
     """Whether a file of this machine was written to just now."""
-    age_s = time.time() - int(stamp.rpartition(":")[2]) / 1e9
+    age_s = CLOCK.time() - int(stamp.rpartition(":")[2]) / 1e9
     return 0 <= age_s < _FRESH_S
 
 

@@ -11,7 +11,6 @@ import ipaddress
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -19,6 +18,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from pipelite.clock import CLOCK
 from pipelite.errors import DeliveryError
 
 #: Begins a secret that is base64 of the key, as Standard Webhooks writes them.
@@ -114,7 +114,7 @@ def read_retry_after(text: str | None) -> float | None:
     except ValueError:
         return None
     # A date without a zone is one of UTC.
-    return max(0.0, at.replace(tzinfo=at.tzinfo or UTC).timestamp() - time.time())
+    return max(0.0, at.replace(tzinfo=at.tzinfo or UTC).timestamp() - CLOCK.time())
 
 
 class Post:
@@ -193,7 +193,7 @@ class Post:
 
         What is connected to is what was looked at, not the name again: that may lead elsewhere a moment later.
         """
-        until = time.monotonic() + self._timeouts.connect_s
+        until = CLOCK.monotonic() + self._timeouts.connect_s
         failure: OSError = TimeoutError()
         for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
             if is_refused(str(address[0])):
@@ -203,7 +203,7 @@ class Post:
                 )
             opened = socket.socket(family, kind, protocol)
             try:
-                opened.settimeout(max(0.01, until - time.monotonic()))
+                opened.settimeout(max(0.01, until - CLOCK.monotonic()))
                 opened.connect(address)
                 opened.settimeout(self._timeouts.read_s)
                 return opened

@@ -13,9 +13,10 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
+
+from pipelite.clock import CLOCK
 
 #: A runner that had nothing to do for so long is let go.
 WARM_S = 60.0
@@ -30,7 +31,7 @@ class Runner:
         self.published_id = published_id
         #: The run that it is at.
         self.run_id: str | None = None
-        self.idle_since = time.monotonic()
+        self.idle_since = CLOCK.monotonic()
         self.is_gone = False
         self._ended = ended
         self._line, other = socket.socketpair()
@@ -73,7 +74,7 @@ class Runner:
     def _listen(self) -> None:
         with contextlib.suppress(OSError), self._line.makefile("r", encoding="ascii") as lines:
             for _ in lines:
-                self.run_id, self.idle_since = None, time.monotonic()
+                self.run_id, self.idle_since = None, CLOCK.monotonic()
                 self._ended(self)
         self.process.wait()
         self.is_gone = True

@@ -9,11 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import attrs
@@ -21,6 +20,7 @@ import attrs
 from pipelite import __version__
 from pipelite.automate.hooks import Hook, find_hook, list_hooks, load_secrets, make_body
 from pipelite.automate.templates import render
+from pipelite.clock import CLOCK
 from pipelite.errors import DeliveryError, StorageError, WorkspaceBusyError
 from pipelite.store import Store, get_version, is_alive, now_text, to_text
 
@@ -102,12 +102,12 @@ class HookSender:
         self._bell.set()
         if self._thread.is_alive():
             self._thread.join()
-        until = time.monotonic() + grace_s
+        until = CLOCK.monotonic() + grace_s
         while posts := self._posts_under_way():
-            if time.monotonic() >= until:
+            if CLOCK.monotonic() >= until:
                 for post in posts:
                     post.abort()
-            time.sleep(0.02)
+            CLOCK.sleep(0.02)
         self._pool.shutdown()
 
     def _posts_under_way(self) -> list[Post]:
@@ -121,16 +121,16 @@ class HookSender:
             self._bell.wait(POLL_S)
             self._bell.clear()
             seen = get_version(connection)
-            if seen != version or self._has_news or time.monotonic() >= self._next_look:
+            if seen != version or self._has_news or CLOCK.monotonic() >= self._next_look:
                 version, self._has_news = seen, False
                 # A full disk or a workspace that another keeps busy passes; the next look comes soon.
-                self._next_look = time.monotonic() + LOOK_S
+                self._next_look = CLOCK.monotonic() + LOOK_S
                 with contextlib.suppress(StorageError, WorkspaceBusyError):
                     self._look()
 
     def _look(self) -> None:
-        if time.monotonic() >= self._next_prune:
-            self._next_prune = time.monotonic() + _PRUNE_S
+        if CLOCK.monotonic() >= self._next_prune:
+            self._next_prune = CLOCK.monotonic() + _PRUNE_S
             self._prune()
         self._take_back_from_the_dead()
         for hook in list_hooks(self._store):
@@ -141,7 +141,7 @@ class HookSender:
             self._look_again_when_due(hook)
 
     def _prune(self) -> None:
-        now = datetime.now(UTC)
+        now = CLOCK.now()
         limits = (to_text(now - KEEP_DELIVERED), to_text(now - KEEP_DEAD))
         old = "ended_at < ? AND (state = 'delivered' OR ended_at < ?)"
         if self._store.database.read(f"SELECT 1 FROM deliveries WHERE {old} LIMIT 1", limits):
@@ -190,10 +190,10 @@ class HookSender:
             "SELECT min(due_at) FROM deliveries WHERE hook = ? AND state = 'waiting'", (hook.name,)
         )[0][0]
         if next_due is not None:
-            wait_s = (datetime.fromisoformat(next_due) - datetime.now(UTC)).total_seconds()
+            wait_s = (datetime.fromisoformat(next_due) - CLOCK.now()).total_seconds()
             # What is due already waits for room, and the end of another one is news.
             if wait_s > 0:
-                self._next_look = min(self._next_look, time.monotonic() + wait_s)
+                self._next_look = min(self._next_look, CLOCK.monotonic() + wait_s)
 
     def _deliver(self, claimed: _Claimed) -> None:
         try:
@@ -219,7 +219,7 @@ class HookSender:
         return answer, explain_answer(answer.status)
 
     def _keep(self, claimed: _Claimed, answer: Answer | None, problem: str | None) -> None:
-        now, pause_s = datetime.now(UTC), 0.0
+        now, pause_s = CLOCK.now(), 0.0
         if problem is None:
             state = "delivered"
         elif self._ending.is_set():
@@ -260,7 +260,7 @@ def make_post(store: Store, hook: Hook, delivery_id: str, body: bytes, timeouts:
     from pipelite.automate.posting import Post, Timeouts, sign
 
     url, headers, secrets = load_secrets(hook, store.path)
-    timestamp = int(time.time())
+    timestamp = int(CLOCK.time())
     headers |= {
         "Content-Type": "application/json",
         "User-Agent": f"pipelite/{__version__}",

@@ -10,7 +10,6 @@ from __future__ import annotations
 import queue
 import sqlite3
 import threading
-import time
 import traceback
 from collections.abc import Callable
 from datetime import datetime
@@ -89,7 +88,7 @@ class FileWatch:
 
     def hear(self, path: str, is_folder: bool) -> None:  # noqa: FBT001 -- The form of listeners.
         """Take notice of a file that is complete, or of a new folder."""
-        now = time.monotonic()
+        now = CLOCK.monotonic()
         assert isinstance(self.place, LocalPlace)
         if is_folder:
             due = max(now + GATHER_S, self._rests_until)
@@ -133,7 +132,7 @@ class FileWatch:
         PipeliteError
             If it cannot be listed.
         """
-        started = time.monotonic()
+        started = CLOCK.monotonic()
         is_poll = started >= self._next_poll
         heard = self._take_heard(started)
         if is_poll:
@@ -144,16 +143,16 @@ class FileWatch:
         made: list[Firing] = []
         while (record := self._refresh()) is not None:
             # What nobody has decided since it was known is compared with what is there after that.
-            now = time.monotonic()
+            now = CLOCK.monotonic()
             found = self.place.scan() if is_poll else self.place.look_at({*heard, *self._unsettled})
             changed = {name: stamp for name, stamp in found.items() if self._seen.get(name) != stamp}
-            complete = self._find_complete(changed, heard, began_at=now, ended_at=time.monotonic())
+            complete = self._find_complete(changed, heard, began_at=now, ended_at=CLOCK.monotonic())
             gone = [name for name in self._seen if name not in found and name not in self._gone] if is_poll else []
             back = {name: self._seen[name] for name in self._gone if found.get(name) == self._seen[name]}
             if self._decide(record, complete, gone, back, made):
                 break
         if is_poll:
-            ended = time.monotonic()
+            ended = CLOCK.monotonic()
             self._rests_until = ended + _REST * (ended - started)
         return made
 
@@ -287,9 +286,9 @@ class Watcher:
             self._thread.join()
         for _ in self._threads:
             self._looks.put(None)
-        until = time.monotonic() + _END_S
+        until = CLOCK.monotonic() + _END_S
         for thread in self._threads:
-            thread.join(max(0.0, until - time.monotonic()))
+            thread.join(max(0.0, until - CLOCK.monotonic()))
         if self._notices is not None:
             self._notices.stop()
 
@@ -321,7 +320,7 @@ class Watcher:
                 # A full disk, or a workspace that another keeps busy, passes; what waits is decided then.
                 self._trouble.met(self, exc)
                 version = -1
-            now = time.monotonic()
+            now = CLOCK.monotonic()
             wait_s = POLL_S
             for name, each in self._watching.items():
                 left = POLL_S if each.is_busy else each.find_due() - now
@@ -371,7 +370,7 @@ class Watcher:
             return
         except (StorageError, WorkspaceBusyError, sqlite3.Error) as exc:
             self._trouble.met(self, exc)
-            each.retry_at = time.monotonic() + _RETRY_S
+            each.retry_at = CLOCK.monotonic() + _RETRY_S
             if each.watch is not None:
                 each.watch.poll_soon()
             return
@@ -380,7 +379,7 @@ class Watcher:
         except Exception:
             # What is wrong with one trigger must not keep the others from being looked at.
             problem = traceback.format_exc()
-        each.retry_at = time.monotonic() + (_TROUBLED_S if each.watch is None else each.watch.source.interval)
+        each.retry_at = CLOCK.monotonic() + (_TROUBLED_S if each.watch is None else each.watch.source.interval)
         try:
             firing = note_problem(self._store, name, problem, now=self._clock.now())
             self._tell_all([] if firing is None else [firing])

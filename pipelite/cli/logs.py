@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-import time
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
 from pipelite.cli.options import json_option, run_argument, workspace_option
 from pipelite.cli.output import open_for_reading, print_json
+from pipelite.clock import CLOCK
 
 if TYPE_CHECKING:
     from pipelite.records import RunRecord, StepRunRecord
@@ -118,7 +118,7 @@ class Follower:
             self._printer.flush()
             if has_ended or (self._step is not None and self._done):
                 break
-            time.sleep(POLL_S)
+            CLOCK.sleep(POLL_S)
         self._printer.close()
 
     def _has_ended(self) -> bool:

@@ -9,13 +9,13 @@ import stat
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 
+from pipelite.clock import CLOCK
 from pipelite.data.known import KnownDigests, remember
 from pipelite.data.locations import Entry, LocalFolder, RemoteFolder, copy_atomically, md5_of_file
 from pipelite.fingerprint import digest_file
@@ -330,7 +330,7 @@ class Progress:
         self._verb = verb
         self._total = n_files
         self._is_shown = is_shown
-        self._last = time.monotonic()
+        self._last = CLOCK.monotonic()
         #: How many files were sent, and their size; and how many were there already.
         self.files_sent = self.bytes_sent = self.files_skipped = self.bytes_skipped = 0
 
@@ -345,8 +345,8 @@ class Progress:
         if self._is_shown and sys.stderr.isatty():
             sys.stderr.write(f"\r{self._text()}")
             sys.stderr.flush()
-        elif self._is_shown and time.monotonic() - self._last >= LINES_EVERY_S:
-            self._last = time.monotonic()
+        elif self._is_shown and CLOCK.monotonic() - self._last >= LINES_EVERY_S:
+            self._last = CLOCK.monotonic()
             sys.stderr.write(f"{self._text()}\n")
 
     def end(self) -> None:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 import os
-import time
 from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import attrs
 from blake3 import blake3
 
 from pipelite._optional import require
+from pipelite.clock import CLOCK
 from pipelite.data.databases import Parameters, ask_file, ask_server
 from pipelite.data.datastores import Datastore, Datastores, open_url
 from pipelite.data.definition import Definition, Source
@@ -152,7 +152,7 @@ class Finder:
         self, listed: Sequence[tuple[str, str, os.stat_result]], known: dict[str, FoundFile]
     ) -> list[FoundFile]:
         stored = self._files.get_many([place for _, place, _ in listed if place not in known])
-        now = time.time_ns()
+        now = CLOCK.time_ns()
         found = []
         for name, place, status in listed:
             size, mtime_ns, inode = stamp = status.st_size, status.st_mtime_ns, status.st_ino

@@ -25,6 +25,7 @@ import attrs
 from blake3 import blake3
 
 from pipelite._optional import require
+from pipelite.clock import CLOCK
 from pipelite.data.credentials import merge
 from pipelite.data.paths import inside
 from pipelite.fingerprint.files import CHUNK_BYTES
@@ -461,7 +462,7 @@ def _validator(protocol: str, details: Mapping[str, Any], size: int, modified: d
         if value and value != "null":
             return f"{name.lower()}:{value}:{size}"
     if protocol in ("sftp", "ssh") and modified is not None:
-        age = datetime.now(modified.tzinfo) - modified
+        age = CLOCK.now() - modified.astimezone(UTC)
         return f"mtime:{modified.isoformat()}:{size}" if age.total_seconds() >= _SETTLED_S else None
     return None
 

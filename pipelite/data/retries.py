@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import random
-import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
+
+from pipelite.clock import CLOCK
 
 T = TypeVar("T")
 
@@ -90,7 +91,7 @@ def retrying(
     *,
     between: Callable[[], object] = lambda: None,
     attempts: int = ATTEMPTS,
-    sleep: Callable[[float], object] = time.sleep,
+    sleep: Callable[[float], object] = CLOCK.sleep,
 ) -> T:
     """Do something, again after a failure that may pass; `between` is called before each further try."""
     for attempt in range(1, attempts + 1):

@@ -6,12 +6,12 @@ import functools
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
 
+from pipelite.clock import CLOCK
 from pipelite.errors import EnvironmentFailed
 from pipelite.execute.badges import VARIABLE as BADGE_VARIABLE
 from pipelite.execute.badges import find_children, forget_container, note_container
@@ -190,9 +190,9 @@ class ContainerProcess(subprocess.Popen[bytes]):
         forget_container(self._note)
         if self._engine.is_podman:
             # Its monitor of the container is about to end; nobody is to take it for something that the step left.
-            until = time.monotonic() + _HELPERS_S
-            while find_children(os.getpid()) - self._children - {self.pid} and time.monotonic() < until:
-                time.sleep(0.01)
+            until = CLOCK.monotonic() + _HELPERS_S
+            while find_children(os.getpid()) - self._children - {self.pid} and CLOCK.monotonic() < until:
+                CLOCK.sleep(0.01)
         return 128 - code if 128 < code < 192 else code
 
 

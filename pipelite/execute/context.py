@@ -9,10 +9,11 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pipelite.clock import CLOCK
 from pipelite.errors import SerializationError, UnknownNameError
 from pipelite.execute.inherited import inherited, inherited_datasets, read_variables
 
@@ -159,7 +160,7 @@ class StepContext:
                     "kind": "tag",
                     "name": str(name),
                     "value": str(value),
-                    "at": datetime.now(UTC).isoformat(timespec="microseconds"),
+                    "at": CLOCK.now().isoformat(timespec="microseconds"),
                 }
             )
 
@@ -175,7 +176,7 @@ class StepContext:
                     "name": str(name),
                     "step": None if step is None else int(step),
                     "value": value,
-                    "at": datetime.now(UTC).isoformat(timespec="microseconds"),
+                    "at": CLOCK.now().isoformat(timespec="microseconds"),
                 }
             )
 

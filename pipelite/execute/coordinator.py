@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import shutil
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from datetime import UTC, datetime
 from typing import Any
 
 from pipelite._garbage import collector_paused
+from pipelite.clock import CLOCK
 from pipelite.define import Graph, iter_handles
 from pipelite.errors import PipeliteError, StorageError
 from pipelite.execute.course import Course, Progress
@@ -90,7 +89,7 @@ class Coordinator:
         self._is_asked_to_end = False
         self._why_interrupted = ""
         self._inbox = Inbox()
-        self._last_poll = time.monotonic()
+        self._last_poll = CLOCK.monotonic()
         self._resumption: Resumption | None = None
 
     @property
@@ -131,7 +130,7 @@ class Coordinator:
 
     def run(self, record: RunRecord, writer: RunWriter, targets: Targets, **first: Any) -> Status:
         """Run the graph to its end; `first` is what else goes into the first commit."""
-        started = time.monotonic() - (record.duration_s or 0.0)
+        started = CLOCK.monotonic() - (record.duration_s or 0.0)
         hold_reserve(self._store.path)
         for state in self.states:
             state.id = record.number * STEP_RUNS_PER_RUN + state.node.position
@@ -165,7 +164,7 @@ class Coordinator:
             self._loop()
         except BaseException as exc:
             # Not a step's fault: a full disk, a lost workspace, a mistake of ours. The run must not stay "running".
-            self._give_up(exc, time.monotonic() - started)
+            self._give_up(exc, CLOCK.monotonic() - started)
             raise
         finally:
             self._growth.close()
@@ -175,7 +174,7 @@ class Coordinator:
         status = Status.INTERRUPTED if is_left else self._final_status()
         try:
             self._recorder.read_all_spools(self.states)
-            duration_s = time.monotonic() - started
+            duration_s = CLOCK.monotonic() - started
             if is_left:
                 self._commit(duration_s=duration_s)
                 # Before another may go on with the run, and write its own.
@@ -184,10 +183,10 @@ class Coordinator:
                 return status
             left = self._find_left_over()
             self._recorder.replace(left if status is Status.COMPLETED else ())
-            ended = {"status": status, "error": self.error, "ended_at": datetime.now(UTC), "duration_s": duration_s}
+            ended = {"status": status, "error": self.error, "ended_at": CLOCK.now(), "duration_s": duration_s}
             self._commit(unreached=left, **ended)
         except BaseException as exc:
-            self._give_up(exc, time.monotonic() - started)
+            self._give_up(exc, CLOCK.monotonic() - started)
             raise
         shutil.rmtree(spool_folder / record.id, ignore_errors=True)
         return status
@@ -234,7 +233,7 @@ class Coordinator:
         # Also what cannot be written now is wanted: the steps that are done need not be done again.
         use_reserve(self._store.path)
         with contextlib.suppress(Exception):
-            self._commit(ended_at=datetime.now(UTC), **ended)
+            self._commit(ended_at=CLOCK.now(), **ended)
             return
         try:
             self._recorder.give_up(**ended)
@@ -293,7 +292,7 @@ class Coordinator:
             if self._recorder.is_due():
                 # A run that reuses everything comes by here only.
                 self._commit()
-            if time.monotonic() - self._last_poll > POLL_S:
+            if CLOCK.monotonic() - self._last_poll > POLL_S:
                 self._poll()
 
     def _follow_decisions(self, states: list[NodeRun]) -> None:
@@ -366,7 +365,7 @@ class Coordinator:
             self._commit()
         timeout = POLL_S
         if self._course.delayed:
-            timeout = min(timeout, max(0.0, self._course.delayed[0][0] - time.monotonic()))
+            timeout = min(timeout, max(0.0, self._course.delayed[0][0] - CLOCK.monotonic()))
         timeout = self._flight.seconds_to_look(timeout)
         if not self._inbox.take_in():
             if self._has_to_plan() and self._course.ending is None and not self._is_asked_to_end:
@@ -377,7 +376,7 @@ class Coordinator:
                 self._commit()
             self._inbox.wait(timeout)
             self._inbox.take_in()
-        if time.monotonic() - self._last_poll > POLL_S:
+        if CLOCK.monotonic() - self._last_poll > POLL_S:
             self._poll()
 
     def _has_to_plan(self) -> bool:
@@ -493,7 +492,7 @@ class Coordinator:
         state.status = Status.RUNNING
         state.attempts = 1
         self._grown.begin(state, self._recorder)
-        self.progress.running[state.node.name] = time.time()
+        self.progress.running[state.node.name] = CLOCK.time()
 
     def complete(self, state: NodeRun, value: Any, duration_s: float) -> None:
         self._grown.complete(state, value, duration_s, self._recorder)
@@ -523,7 +522,7 @@ class Coordinator:
     # What goes on meanwhile.
 
     def _poll(self) -> None:
-        self._last_poll = time.monotonic()
+        self._last_poll = CLOCK.monotonic()
         self._returns.look(takes_deaths=self._inbox.is_empty())
         waits_for = self._dispatcher.find_wait()
         if waits_for != self.progress.waits_for:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
-import time
 from collections import deque
 from collections.abc import Callable
 
 import attrs
 
+from pipelite.clock import CLOCK
 from pipelite.execute.conditions import explain_obstacle
 from pipelite.execute.failures import load_exception
 from pipelite.execute.growing import Growth
@@ -157,12 +157,12 @@ class Course:
             return False
         delay = options.retry_delay_s * options.retry_backoff ** (state.attempts - state.earlier_attempts - 1)
         delay *= 1 + JITTER * random.random()
-        heapq.heappush(self.delayed, (time.monotonic() + delay, next(self._order), state))
+        heapq.heappush(self.delayed, (CLOCK.monotonic() + delay, next(self._order), state))
         return True
 
     def take_delayed(self) -> list[NodeRun]:
         """Retries whose time has come, the one to go first at the end."""
-        now = time.monotonic()
+        now = CLOCK.monotonic()
         taken = []
         while self.delayed and self.delayed[0][0] <= now:
             taken.append(heapq.heappop(self.delayed)[2])

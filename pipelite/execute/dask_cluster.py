@@ -6,7 +6,6 @@ import atexit
 import contextlib
 import os
 import threading
-import time
 from collections.abc import Mapping
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import attrs
 
 from pipelite._optional import require
+from pipelite.clock import CLOCK
 from pipelite.errors import ComputeTargetError
 from pipelite.execute.exchange import Exchange
 from pipelite.execute.executors import ExecutorTarget
@@ -52,7 +52,7 @@ class DaskTarget(ExecutorTarget):
         """Take slots; none while the scheduler is out of reach, as it may come back."""
         if self._client.status == "connecting":
             return None
-        if time.monotonic() - self._looked > SIZE_EVERY_S:
+        if CLOCK.monotonic() - self._looked > SIZE_EVERY_S:
             self._look_at_size()
         return super().acquire(count)
 
@@ -87,7 +87,7 @@ class DaskTarget(ExecutorTarget):
         return self._dask_executor.submit(run_supervised, payload, pure=False, retries=0)  # type: ignore[no-any-return]
 
     def _look_at_size(self) -> None:
-        self._looked = time.monotonic()
+        self._looked = CLOCK.monotonic()
         if self._client.status == "running":
             # A connection that breaks just now is met when the futures come back.
             with contextlib.suppress(OSError, TimeoutError, CancelledError):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import signal
-import time
 from concurrent.futures import BrokenExecutor
 
 import attrs
 
+from pipelite.clock import CLOCK
 from pipelite.execute.dispatch import Doom, Lease
 from pipelite.execute.ending import WorkerProcess, end_workers
 from pipelite.execute.spool import Mark
@@ -136,14 +136,14 @@ def find_overdue(lease: Lease) -> Doom | None:
     if current is not None and mark is not None:
         lease.first_in_line = None
         timeout_s = current.node.step.options.timeout_s
-        if timeout_s is None or time.time() - mark.started_at <= timeout_s:
+        if timeout_s is None or CLOCK.time() - mark.started_at <= timeout_s:
             return None
         return Doom(f"it took longer than its timeout of {timeout_s:g} s and was ended", current)
     if lease.first_in_line is None or lease.first_in_line[0] is not first:
-        lease.first_in_line = first, time.monotonic()
+        lease.first_in_line = first, CLOCK.monotonic()
         return None
     timeout_s = first[0].node.step.options.timeout_s
-    if timeout_s is None or time.monotonic() - lease.first_in_line[1] <= timeout_s + START_S:
+    if timeout_s is None or CLOCK.monotonic() - lease.first_in_line[1] <= timeout_s + START_S:
         return None
     return Doom(
         f"its worker process did not start it within its timeout of {timeout_s:g} s and {START_S:g} s more", first[0]

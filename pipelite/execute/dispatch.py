@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import NamedTuple
 
+from pipelite.clock import CLOCK
 from pipelite.errors import StorageError
 from pipelite.execute.ending import WorkerProcess
 from pipelite.execute.messages import Batch, Returned, RunSetup, WorkItem
@@ -54,7 +54,7 @@ class Lease:
         self.slots = slots
         #: What keeps other runs from using the slots meanwhile.
         self.locks = locks
-        self.since = time.monotonic()
+        self.since = CLOCK.monotonic()
         #: Whether another run is to have a slot of it as soon as it is idle.
         self.is_to_yield = False
         self.batches: deque[list[NodeRun]] = deque()

@@ -18,10 +18,10 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipelite.clock import CLOCK
 from pipelite.execute import badges
 
 #: All that a worker started is killed again and again for this long; what is left then waits for a device.
@@ -70,8 +70,8 @@ class WorkerProcess:
 
     def wait(self, timeout_s: float) -> None:
         """Wait until its exit code is known."""
-        until = time.monotonic() + timeout_s
-        while self.is_alive and time.monotonic() < until:
+        until = CLOCK.monotonic() + timeout_s
+        while self.is_alive and CLOCK.monotonic() < until:
             self.process.join(0.02)
 
     def _keep_figures_at_exit(self) -> None:
@@ -94,11 +94,11 @@ class WorkerProcess:
 
 def end_workers(workers: Sequence[WorkerProcess]) -> None:
     """Kill workers and everything they started."""
-    until = time.monotonic() + END_WITHIN_S
+    until = CLOCK.monotonic() + END_WITHIN_S
     end_trees([worker.pid for worker in workers if worker.is_alive], [worker.badge for worker in workers])
     for worker in workers:
         # Until then its number is that of a process.
-        worker.wait(max(0.0, until - time.monotonic()))
+        worker.wait(max(0.0, until - CLOCK.monotonic()))
 
 
 def end_trees(alive: Sequence[int], worn: Sequence[str], *, timeout_s: float = END_WITHIN_S) -> None:
@@ -109,13 +109,13 @@ def end_trees(alive: Sequence[int], worn: Sequence[str], *, timeout_s: float = E
     badges.kill(alive, signal.SIGSTOP)
     for badge in worn:
         badges.end_containers(badge, is_last=False)
-    until = time.monotonic() + timeout_s
+    until = CLOCK.monotonic() + timeout_s
     for badge in worn:
-        badges.end_wearers(badge, spare=alive, timeout_s=max(0.05, until - time.monotonic()))
+        badges.end_wearers(badge, spare=alive, timeout_s=max(0.05, until - CLOCK.monotonic()))
     badges.kill(alive)
     for badge in worn:
         # What a worker that died by itself was starting at that moment.
-        badges.end_wearers(badge, timeout_s=max(0.05, until - time.monotonic()))
+        badges.end_wearers(badge, timeout_s=max(0.05, until - CLOCK.monotonic()))
         badges.end_containers(badge, is_last=True)
 
 

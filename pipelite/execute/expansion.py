@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any, Protocol
 
+from pipelite.clock import CLOCK
 from pipelite.define import Ended, Expander, Logged, Node, Output
 from pipelite.execute.earlier_growth import Replay
 from pipelite.execute.state import NodeRun
@@ -58,7 +58,7 @@ class Expansion:
         self.state = state
         self.step = step
         self.body = step.expand(state.node.inputs)
-        self.started = time.monotonic()
+        self.started = CLOCK.monotonic()
         #: Steps that it listens to and whose end it has not been told, by position.
         self.listening: dict[int, Output] = {}
         #: Last values that these logged.

@@ -5,10 +5,10 @@ Everything here happens on the coordinator's thread. `define.expanders` describe
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from typing import Any
 
+from pipelite.clock import CLOCK
 from pipelite.define import (
     Elements,
     Expander,
@@ -456,7 +456,7 @@ class Growth:
                 self._host.fail(state, Failure(type_name="DefinitionError", message=message, traceback=""))
                 return
         try:
-            self._host.complete(state, expansion.returned, time.monotonic() - expansion.started)
+            self._host.complete(state, expansion.returned, CLOCK.monotonic() - expansion.started)
         except PipeliteError as exc:
             self._host.fail(state, describe_exception(exc))
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 from typing import Any
 
+from pipelite.clock import CLOCK
 from pipelite.define import Output, iter_handles, replace_handles
 from pipelite.execute.recording import Recorder
 from pipelite.execute.state import NodeRun
@@ -24,7 +24,7 @@ class GrownOutputs:
         self._started: dict[int, float] = {}
 
     def begin(self, state: NodeRun, recorder: Recorder) -> None:
-        self._started[state.node.position] = time.time()
+        self._started[state.node.position] = CLOCK.time()
         recorder.add_grown(state, started_at=self._started_at(state))
 
     def complete(self, state: NodeRun, value: Any, duration_s: float, recorder: Recorder) -> None:

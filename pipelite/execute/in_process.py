@@ -11,13 +11,13 @@ import os
 import pickle
 import queue
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pipelite.execute.worker as worker_module
+from pipelite.clock import CLOCK
 from pipelite.errors import PipeliteError
 from pipelite.execute import context
 from pipelite.execute.failures import describe_exception
@@ -62,13 +62,13 @@ class ThreadWorker(Worker):
             except (PipeliteError, OSError) as exc:
                 # The next batch tries again.
                 return Returned((failed_before_start(batch.items[0], exc),), None, None)
-        until = time.monotonic() + batch.budget_s
+        until = CLOCK.monotonic() + batch.budget_s
         outcomes = []
         for item in batch.items:
             if self.mark.is_stopped():
                 break
             outcomes.append(self._run_item(item))
-            if time.monotonic() > until:
+            if CLOCK.monotonic() > until:
                 break
         return Returned(tuple(outcomes), None, self.spool_file)
 
@@ -97,31 +97,31 @@ class ThreadWorker(Worker):
         failure, put = None, NOTHING_PUT
         reads: tuple[tuple[str, str], ...] = ()
         started_at = self.mark.set(item.position, item.attempt, 0, item.name)
-        started_cpu, started = time.thread_time(), time.monotonic()
+        started_cpu, started = CLOCK.thread_time(), CLOCK.monotonic()
         duration: float | None = None
         with context.entered_here(here):
             try:
                 function = self.held[item.function]
                 here._interpreter = self._prepare_for_process(self.functions[item.function])
                 args, kwargs = self._load_inputs(item)
-                started = time.monotonic()
+                started = CLOCK.monotonic()
                 if item.records_reads:
                     with ThreadReads() as recorder:
                         value = function(*args, **kwargs)
-                        duration = time.monotonic() - started
+                        duration = CLOCK.monotonic() - started
                         reads = recorder.digests(
                             working_directory=setup.working_directory, ignored=self._ignored_reads(item)
                         )
                 else:
                     leave_thread_alone()
                     value = function(*args, **kwargs)
-                    duration = time.monotonic() - started
+                    duration = CLOCK.monotonic() - started
                 del args, kwargs
                 put = self._store_outputs(item, value, here)
             except BaseException as exc:
                 # The worker boundary: one bad step, also one that calls sys.exit, must not end the run.
                 if duration is None:
-                    duration = time.monotonic() - started
+                    duration = CLOCK.monotonic() - started
                 failure = describe_exception(exc, skip_files=_OWN_FILES)
         return make_outcome(
             item,
@@ -130,7 +130,7 @@ class ThreadWorker(Worker):
             reads=reads,
             started_at=started_at,
             duration_s=duration,
-            cpu_s=time.thread_time() - started_cpu,
+            cpu_s=CLOCK.thread_time() - started_cpu,
             peak_memory_bytes=None,
             spool_end=self.spool.end,
         )

@@ -7,13 +7,13 @@ import os
 import pickle
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from pipelite.clock import CLOCK
 from pipelite.errors import EnvironmentFailed, PipeliteError
 from pipelite.execute.badges import VARIABLE as BADGE_VARIABLE
 from pipelite.execute.badges import make_badge, make_owner
@@ -91,7 +91,7 @@ class _NoMark:
     """The worker that waits has marked the step."""
 
     def set(self, position: int, attempt: int, log_start: int, name: str) -> float:
-        return time.time()
+        return CLOCK.time()
 
 
 class EnvironmentWorker(Worker):
@@ -154,7 +154,7 @@ class InterpreterProcess:
             stdout=subprocess.PIPE,
         )
         self.pid = self._process.pid
-        self._used_at = time.monotonic()
+        self._used_at = CLOCK.monotonic()
         self._first = pickle.dumps((worker.setup, address, own, sys.version_info[:2]), pickle.HIGHEST_PROTOCOL)
 
     def serves(self, worker: Worker, interpreter: Interpreter) -> bool:
@@ -164,7 +164,7 @@ class InterpreterProcess:
             # A container sees the inputs of one step.
             and interpreter.container is None
             and self._interpreter == interpreter
-            and time.monotonic() - self._used_at < IDLE_S / 2
+            and CLOCK.monotonic() - self._used_at < IDLE_S / 2
             and self._process.poll() is None
         )
 
@@ -182,7 +182,7 @@ class InterpreterProcess:
         except BrokenPipeError:
             return None
         answer = self._receive()
-        self._used_at = time.monotonic()
+        self._used_at = CLOCK.monotonic()
         return None if answer is None else pickle.loads(answer)
 
     def _receive(self) -> bytes | None:

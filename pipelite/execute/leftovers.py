@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import time
 from typing import Any
 
+from pipelite.clock import CLOCK
 from pipelite.execute import badges
 
 #: A process that starts others as fast as they are ended is left to the coordinator, which ends the worker with it.
@@ -131,8 +131,8 @@ def _reap(helpers: set[int]) -> None:
     subprocess: Any = sys.modules.get("subprocess")
     if subprocess is not None:
         subprocess._cleanup()
-    until = time.monotonic() + 0.1
-    while time.monotonic() < until:
+    until = CLOCK.monotonic() + 0.1
+    while CLOCK.monotonic() < until:
         try:
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
@@ -140,7 +140,7 @@ def _reap(helpers: set[int]) -> None:
         if ended is None:
             if _living_children() <= helpers:
                 return
-            time.sleep(0.001)
+            CLOCK.sleep(0.001)
             continue
         with contextlib.suppress(ChildProcessError):
             os.waitpid(ended.si_pid, os.WNOHANG)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pipelite.clock import CLOCK
 from pipelite.define import Node, Step, describe_place, iter_handles
 from pipelite.execute.messages import Outcome
 from pipelite.execute.spool import SpoolReader
@@ -56,7 +56,7 @@ class Recorder:
         self._waits: Mapping[str, Any] | None = None
         #: Steps that were last recorded as behind another one.
         self._behind: set[int] = set()
-        self._last_commit = time.monotonic()
+        self._last_commit = CLOCK.monotonic()
         self._names: dict[int, str] = {}
         #: Spools of which more was read than the database knows.
         self._new_spools = False
@@ -277,7 +277,7 @@ class Recorder:
         waiting = len(self._step_runs) + len(self._metrics) + len(self._growth) + len(self._released)
         return waiting >= COMMIT_AT_ROWS or (
             bool(waiting or self._new_tags or self._new_spools or self._waits is not None)
-            and time.monotonic() - self._last_commit > COMMIT_EVERY_S
+            and CLOCK.monotonic() - self._last_commit > COMMIT_EVERY_S
         )
 
     def commit(self, **run: Any) -> None:
@@ -298,7 +298,7 @@ class Recorder:
         if self._new_spools:
             run["spools"] = {name: spool.offset for name, spool in self._spools.items()}
         if not (self._step_runs or self._metrics or self._artifacts or self._results or self._released or run):
-            self._last_commit = time.monotonic()
+            self._last_commit = CLOCK.monotonic()
             return
         self._writer.commit(
             step_runs=self._step_runs.values(),
@@ -317,11 +317,11 @@ class Recorder:
         self._metrics = []
         self._replaced = []
         self._new_tags = self._new_spools = self._has_costly = False
-        self._last_commit = time.monotonic()
+        self._last_commit = CLOCK.monotonic()
 
     def give_up(self, **run: Any) -> None:
         """Write only how the run ended, since something of the rest may be what cannot be written."""
-        self._writer.commit(ended_at=datetime.now(UTC), **run)
+        self._writer.commit(ended_at=CLOCK.now(), **run)
 
     def _row(
         self,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pipelite.clock import CLOCK
 from pipelite.execute.recording import artifact_row, from_epoch, metric_row
 from pipelite.execute.spool import SpoolReader, read_mark
 from pipelite.records import Status
@@ -74,10 +74,10 @@ def _ended(store: Store, names: list[str]) -> Iterator[str]:
 
 def _wait_for_workers(folder: Path) -> None:
     """Wait until no worker can append to its spool any more: each holds a lock on its own."""
-    until = time.monotonic() + WAIT_S
+    until = CLOCK.monotonic() + WAIT_S
     for path in folder.glob("*.jsonl"):
-        while is_locked(path) and time.monotonic() < until:
-            time.sleep(_WAIT_POLL_S)
+        while is_locked(path) and CLOCK.monotonic() < until:
+            CLOCK.sleep(_WAIT_POLL_S)
 
 
 def _recover(store: Store, run: LeftRun) -> Recovered:

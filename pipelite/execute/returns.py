@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import pickle
-import time
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pipelite.clock import CLOCK
 from pipelite.errors import ComputeTargetError
 from pipelite.execute import deaths
 from pipelite.execute.collecting import take_over
@@ -197,7 +197,7 @@ class Returns:
         if mark is not None:
             figures.update(
                 started_at=datetime.fromtimestamp(mark.started_at, UTC).isoformat(timespec="microseconds"),
-                duration_s=max(0.0, time.time() - mark.started_at),
+                duration_s=max(0.0, CLOCK.time() - mark.started_at),
                 log=(log_file, mark.log_start, _size_of(self._log_folder / log_file)),
             )
         reason = self._course.unwanted.get(state.node.position) if death.ended_as is Status.CANCELED else None

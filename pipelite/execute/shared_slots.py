@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
+from pipelite.clock import CLOCK
 from pipelite.execute.threads import STEP_SLOTS_VARIABLE
 from pipelite.store import FileLock
 
@@ -65,7 +65,7 @@ class SharedSlots:
             if not locks:
                 self._wanted = count
                 if not self._held and self._in_line_since is None:
-                    self._in_line_since = time.monotonic()
+                    self._in_line_since = CLOCK.monotonic()
                 if self._thread is None:
                     self._thread = threading.Thread(target=self._wait, name="pipelite-slot-line", daemon=True)
                     self._thread.start()
@@ -83,7 +83,7 @@ class SharedSlots:
 
     def must_yield(self, since: float) -> bool:
         """Whether a slot that is held since then (by the monotonic clock) is to be given up as soon as it is idle."""
-        now = time.monotonic()
+        now = CLOCK.monotonic()
         if now - since < KEEP_S or now - self._yielded_at < KEEP_S or now - self._looked_at < FIRST_LOOK_S:
             return False
         self._looked_at = now
@@ -99,7 +99,7 @@ class SharedSlots:
     def find_wait(self) -> str | None:
         """What the run waits for, in words, with those that had the slots when it had waited for a moment; else None."""
         since = self._in_line_since
-        if self._told is None and since is not None and time.monotonic() - since > TOLD_AFTER_S:
+        if self._told is None and since is not None and CLOCK.monotonic() - since > TOLD_AFTER_S:
             with self._guard:
                 holders = sorted({place.read_note() for place in self._places} - {"", self._run_id})
             self._told = f"a free slot ({len(self._places)} in use by run {' and run '.join(holders)})"
@@ -148,7 +148,7 @@ class SharedSlots:
                     # Sleeps in the kernel, which serves those in line one after the other.
                     line.wait()
                 else:
-                    time.sleep(FIRST_LOOK_S if line.is_held else LATER_LOOK_S)
+                    CLOCK.sleep(FIRST_LOOK_S if line.is_held else LATER_LOOK_S)
         finally:
             with self._guard:
                 if signal is not None:

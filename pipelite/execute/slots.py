@@ -11,11 +11,11 @@ import os
 import pickle
 import sys
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+from pipelite.clock import CLOCK
 from pipelite.execute.ending import WorkerProcess, dismiss_watcher, end_workers, make_badge, wear
 from pipelite.execute.exchange import Exchange
 from pipelite.execute.messages import Batch, RunSetup
@@ -254,10 +254,10 @@ def _let_workers_go() -> None:
             return
         for slot in _target.slots:
             slot.dismiss()
-        until = time.monotonic() + GO_WITHIN_S
+        until = CLOCK.monotonic() + GO_WITHIN_S
         for slot in _target.slots:
             if slot.worker is not None:
-                slot.worker.wait(max(0.0, until - time.monotonic()))
+                slot.worker.wait(max(0.0, until - CLOCK.monotonic()))
         _target.close()
 
 

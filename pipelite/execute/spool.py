@@ -10,10 +10,10 @@ import json
 import mmap
 import os
 import struct
-import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pipelite.clock import CLOCK
 from pipelite.store import FileLock, disk
 
 #: A spool is locked by one process only, or looked at for an instant by who wants to know that.
@@ -144,7 +144,7 @@ class MarkFile:
     def set(self, position: int, attempt: int, log_start: int, name: str) -> float:
         """Note that a step starts now; gives the time, in seconds since the epoch."""
         self._count += 1
-        started_at = time.time()
+        started_at = CLOCK.time()
         shown = name.encode()[:_NAME_BYTES]
         mark = _LAYOUT.pack(self._count, position, attempt, log_start, started_at, len(shown)) + shown
         self._memory[: len(mark)] = mark

@@ -20,12 +20,12 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
 from typing import NamedTuple
 
 import attrs
 
+from pipelite.clock import CLOCK
 from pipelite.errors import ComputeTargetError
 from pipelite.execute.deaths import describe_exit, describe_memory, read_peak
 from pipelite.execute.ending import end_trees, make_badge, wear
@@ -278,7 +278,7 @@ class _Watch:
         self._first_mark = first.number if first is not None else 0
         self._memory: int | None = None
         #: The last sign of life of the coordinator, and when it was new.
-        self._beat: tuple[bytes, float] = (b"", time.monotonic())
+        self._beat: tuple[bytes, float] = (b"", CLOCK.monotonic())
         #: Whether the child cannot serve another batch: it holds an older version of a step's code, or is spent.
         self.must_replace = False
 
@@ -308,7 +308,7 @@ class _Watch:
         mark = self._read_mark()
         first = self._task.batch.items[0]
         item = first if mark is None else self._items.get(mark.position, first)
-        started_at = mark.started_at if mark is not None else time.time()
+        started_at = mark.started_at if mark is not None else CLOCK.time()
         kind, message = why or ("WorkerDied", describe_exit(exit_code, describe_memory(self._memory)))
         log_end = _size_of(self._log)
         outcome = Outcome(
@@ -321,8 +321,8 @@ class _Watch:
             returned_none=False,
             reads=(),
             started_at=to_text(started_at),
-            ended_at=to_text(time.time()),
-            duration_s=max(0.0, time.time() - started_at),
+            ended_at=to_text(CLOCK.time()),
+            duration_s=max(0.0, CLOCK.time() - started_at),
             cpu_s=0.0,
             peak_memory_bytes=self._memory,
             log_start=mark.log_start if mark is not None else log_end,
@@ -333,7 +333,7 @@ class _Watch:
 
     def _look(self) -> tuple[str, str] | None:
         """Whether the batch is to be ended: type and message of the failure."""
-        now = time.monotonic()
+        now = CLOCK.monotonic()
         try:
             beat = (self._meeting / BEAT).read_bytes()
         except OSError:
@@ -353,7 +353,7 @@ class _Watch:
             return None
         cap_log(self._log, mark.log_start)
         item = self._items.get(mark.position)
-        if item is not None and item.timeout_s is not None and time.time() - mark.started_at > item.timeout_s:
+        if item is not None and item.timeout_s is not None and CLOCK.time() - mark.started_at > item.timeout_s:
             return "TimeoutError", f"it took longer than its timeout of {item.timeout_s:g} s and was ended"
         return None
 

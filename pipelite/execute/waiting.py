@@ -9,9 +9,9 @@ waits, and computes what it would wait for for ever.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable, Mapping, Sequence
 
+from pipelite.clock import CLOCK
 from pipelite.execute.recording import Recorder
 from pipelite.execute.state import NodeRun
 from pipelite.execute.threads import STEP_WORKERS_VARIABLE
@@ -77,14 +77,14 @@ class SingleFlight:
         state.status = Status.PENDING
         self._parked[state.key] = state
         self._look_s = FIRST_LOOK_S
-        self._next_look = time.monotonic() + self._look_s
+        self._next_look = CLOCK.monotonic() + self._look_s
         self._recorder.add_waiting(state, reason)
         self._tell()
         return reason
 
     def bring_back(self) -> Iterable[NodeRun]:
         """Steps that wait no more: what they waited for is stored, or was given up."""
-        now = time.monotonic()
+        now = CLOCK.monotonic()
         if not self._parked or now < self._next_look:
             return ()
         held = find_claims(self._store, list(self._parked), run_id=self._writer.run_id)
@@ -106,4 +106,4 @@ class SingleFlight:
 
     def seconds_to_look(self, most: float) -> float:
         """How long the coordinator may wait for something else."""
-        return min(most, max(0.0, self._next_look - time.monotonic())) if self._parked else most
+        return min(most, max(0.0, self._next_look - CLOCK.monotonic())) if self._parked else most

@@ -17,7 +17,6 @@ import resource
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +24,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import pipelite.execute.functions as functions_module
+from pipelite.clock import CLOCK
 from pipelite.define import rebuild
 from pipelite.errors import PipeliteError, SerializationError, StorageError
 from pipelite.execute import context
@@ -111,13 +111,13 @@ class Worker:
             except (PipeliteError, OSError) as exc:
                 # The next batch tries again.
                 return Returned((failed_before_start(batch.items[0], exc),), None, None)
-        until = time.monotonic() + batch.budget_s
+        until = CLOCK.monotonic() + batch.budget_s
         outcomes = []
         for item in batch.items:
             if self.mark.is_stopped():
                 break
             outcomes.append(self._run_item(item))
-            if self.is_spent or time.monotonic() > until:
+            if self.is_spent or CLOCK.monotonic() > until:
                 break
         return Returned(tuple(outcomes), self.output.name, self.spool_file, self.is_spent)
 
@@ -199,7 +199,7 @@ class Worker:
         self.log_end = self.output.end()
         if self.log_end > log_start:
             self._note_log(item, log_start)
-        duration = time.time() - started_at
+        duration = CLOCK.time() - started_at
         return ran._replace(
             started_at=to_text(started_at),
             ended_at=to_text(started_at + duration),
@@ -223,7 +223,7 @@ class Worker:
         reads: tuple[tuple[str, str], ...] = ()
         context.enter(here)
         started_at = self.mark.set(item.position, item.attempt, log_start, item.name)
-        started_cpu, started = time.process_time(), time.monotonic()
+        started_cpu, started = CLOCK.process_time(), CLOCK.monotonic()
         duration: float | None = None
         try:
             function = self._find(item.function)
@@ -232,9 +232,9 @@ class Worker:
             use_threads(item.cpus, setup.environment)
             if item.records_reads:
                 self.reads.start()
-            started = time.monotonic()
+            started = CLOCK.monotonic()
             value = function(*args, **kwargs)
-            duration = time.monotonic() - started
+            duration = CLOCK.monotonic() - started
             # Before the outputs are stored: nothing may go on writing to them.
             self._end_leftovers(item)
             if item.records_reads:
@@ -246,7 +246,7 @@ class Worker:
         except BaseException as exc:
             # The worker boundary: one bad step, also one that calls sys.exit, must not end the process.
             if duration is None:
-                duration = time.monotonic() - started
+                duration = CLOCK.monotonic() - started
             failure = describe_exception(exc, skip_files=_OWN_FILES)
             # Where memory ran out, what the step or its libraries have left of themselves may be anything.
             self.is_spent = self.is_spent or isinstance(exc, MemoryError)
@@ -259,7 +259,7 @@ class Worker:
         if self.log_end > log_start:
             self._note_log(item, log_start)
         self.children_cpu = _children_cpu()
-        cpu = time.process_time() - started_cpu + self.children_cpu - children_cpu
+        cpu = CLOCK.process_time() - started_cpu + self.children_cpu - children_cpu
         peak = _read_peak_memory()
         if duration > MEMORY_FIGURE_FROM_S:
             _reset_peak_memory()
@@ -305,7 +305,7 @@ class Worker:
                     "attempt": item.attempt,
                     "start": log_start,
                     "end": self.log_end,
-                    "at": to_text(time.time()),
+                    "at": to_text(CLOCK.time()),
                 }
             )
 
@@ -417,7 +417,7 @@ def _overlap(values: Iterable[Any]) -> bool:
 def failed_before_start(item: WorkItem, error: BaseException | Failure) -> Outcome:
     """The outcome of a step whose worker could not be prepared, for example because the disk is full."""
     failure = error if isinstance(error, Failure) else describe_exception(error, skip_files=_OWN_FILES)
-    return make_outcome(item, failure, NOTHING_PUT, started_at=time.time())
+    return make_outcome(item, failure, NOTHING_PUT, started_at=CLOCK.time())
 
 
 def make_outcome(
@@ -545,7 +545,7 @@ def _leave_with_parent(parent: int) -> None:
     # The pool's workers outlive a parent that got SIGKILL by up to a minute, and finish its steps meanwhile. The watcher
     # ends them sooner, also where C code keeps this thread from running; this is for the case that it was killed itself.
     while os.getppid() == parent:
-        time.sleep(PARENT_POLL_S)
+        CLOCK.sleep(PARENT_POLL_S)
     os._exit(1)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from blake3 import blake3
 
+from pipelite.clock import CLOCK
 from pipelite.errors import FingerprintError, UnhashableError
 from pipelite.fingerprint.digests import combine, digest
 
@@ -81,7 +81,7 @@ def digest_file(path: str | Path, files: FileCache | None = None) -> str:
     full = os.path.abspath(path)
     for _ in range(ATTEMPTS):
         before = os.stat(full)
-        settled = time.time_ns() - before.st_mtime_ns >= SETTLED_NS
+        settled = CLOCK.time_ns() - before.st_mtime_ns >= SETTLED_NS
         if files is not None and settled:
             known = files.get(full, before.st_size, before.st_mtime_ns, before.st_ino)
             if known is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import TextIO
 
@@ -12,6 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from pipelite.clock import CLOCK
 from pipelite.execute import Progress
 from pipelite.observe.counts import describe_counts
 from pipelite.observe.figures import format_duration
@@ -36,7 +36,7 @@ class RichDisplay:
 
     def __init__(self, stream: TextIO, pipeline: str) -> None:
         self._pipeline = pipeline
-        self._started = time.monotonic()
+        self._started = CLOCK.monotonic()
         self._console = Console(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=True)
         # Our own thread draws; what the program prints meanwhile is its own and goes where it belongs.
         self._live = Live(
@@ -70,13 +70,13 @@ class RichDisplay:
             Text(self._pipeline, style="bold"),
             ProgressBar(total=max(progress.total, 1), completed=done, width=_BAR_WIDTH),
             Text(f"{done:,} of {describe_counts(counts, progress.total)}", overflow="ellipsis"),
-            Text(format_duration(round(time.monotonic() - self._started, 1)), style="dim"),
+            Text(format_duration(round(CLOCK.monotonic() - self._started, 1)), style="dim"),
         )
         yield line
 
     def _running_table(self, running: list[tuple[str, float]]) -> RenderableType:
         table = Table.grid(padding=(0, 2))
-        now = time.time()
+        now = CLOCK.time()
         for name, started in running[:SHOWN_RUNNING]:
             elapsed = format_duration(round(max(0.0, now - started), 1))
             table.add_row(Text(f"  {name}"), Text("running", style=STYLES[Status.RUNNING]), Text(elapsed))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 from typing import Any, Protocol, TextIO
 
+from pipelite.clock import CLOCK
 from pipelite.errors import ParameterError
 from pipelite.execute import Progress
 from pipelite.observe.counts import describe_counts
@@ -88,7 +88,7 @@ class ProgressDisplay:
         if self._is_quiet():
             return
         self._progress.is_watched = True
-        self._started = self._last_written = time.monotonic()
+        self._started = self._last_written = CLOCK.monotonic()
         self._thread = threading.Thread(target=self._watch, name="pipelite-progress", daemon=True)
         self._thread.start()
         if self._note:
@@ -136,7 +136,7 @@ class ProgressDisplay:
     def _wants_live(self) -> bool:
         return (
             self._mode == "auto"
-            and time.monotonic() - self._started > LIVE_AFTER_S
+            and CLOCK.monotonic() - self._started > LIVE_AFTER_S
             and self._stream.isatty()
             and os.environ.get("TERM") != "dumb"
         )
@@ -177,7 +177,7 @@ class ProgressDisplay:
 
     def _sum_up(self) -> None:
         """One line on how far the run is, now and then."""
-        silent_for = time.monotonic() - self._last_written
+        silent_for = CLOCK.monotonic() - self._last_written
         if silent_for < (SILENCE_S if self._tells_steps else SUMMARY_S):
             return
         progress = self._progress
@@ -191,7 +191,7 @@ class ProgressDisplay:
         self._write(line, Status.RUNNING)
 
     def _write(self, line: str, status: Status) -> None:
-        self._last_written = time.monotonic()
+        self._last_written = CLOCK.monotonic()
         if self._live is not None:
             self._try(self._live.write, line, status)
         else:
@@ -238,7 +238,7 @@ def open_live(stream: TextIO, pipeline: str) -> LiveDisplay | None:
 
 def describe_running(progress: Progress, limit: int = 5) -> list[str]:
     """ "fit[0] for 12.0 s" for the steps that have been running longest."""
-    now = time.time()
+    now = CLOCK.time()
     return [
         f"{name} for {format_duration(max(0.0, now - started))}" for name, started in oldest_first(progress)[:limit]
     ]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from json.encoder import encode_basestring_ascii as quote
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from pipelite.clock import CLOCK
 from pipelite.define import Expander, Graph, Item, Node, Output, Step, iter_handles, replace_handles
 from pipelite.errors import (
     DatasetError,
@@ -136,7 +136,7 @@ class Planner:
         stored = self._store.find_results(wanted) if wanted else {}
         # After the results: work that ends in between is then found as a claim that is gone when it is to be taken.
         claims = self.find_claims(wanted) if wanted else {}
-        now = datetime.now(UTC)
+        now = CLOCK.now()
         for state in states:
             state.decision = decision = decide(
                 stored.get(state.key, ()) if state.key is not None else (),

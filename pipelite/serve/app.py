@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import re
 import sys
-import time
 import traceback
 from typing import Any
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
+from pipelite.clock import CLOCK
 from pipelite.errors import PipeliteError
 from pipelite.serve.calls import Call, answer, forbidden
 from pipelite.serve.refusals import Refusal, as_refusal, invalid
@@ -58,7 +58,7 @@ class App(Flask):
 
     def _admit(self) -> None:
         """Look at who asks, before anything else is looked at."""
-        g.started = time.perf_counter()
+        g.started = CLOCK.monotonic()
         host = request.headers.get("Host")
         if not self.service.hosts.takes(host):
             raise forbidden(
@@ -93,7 +93,7 @@ class App(Flask):
     def _note(self, response: Response) -> Response:
         route = _route()
         method = request.method if request.method in _METHODS else "other"
-        took = time.perf_counter() - g.started
+        took = CLOCK.monotonic() - g.started
         self.service.counters.note(method, "other" if route is None else route.path, response.status_code, took)
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
         response.headers.setdefault("Cache-Control", "no-store")

@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import threading
-import time
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, cast
@@ -23,6 +22,7 @@ from waitress.task import ErrorTask
 
 from pipelite.api.interrupts import read_grace
 from pipelite.automate import Dispatcher, Limits, SignalBell, Ticker, Watcher
+from pipelite.clock import CLOCK
 from pipelite.errors import ServeError
 from pipelite.serve.app import App
 from pipelite.serve.hosts import is_any, is_loopback
@@ -84,7 +84,7 @@ class _Channel(HTTPChannel):
     _began: float | None = None
 
     def writable(self) -> Any:
-        if self.total_outbufs_len and time.time() - self.last_activity > STALLED_S:
+        if self.total_outbufs_len and CLOCK.time() - self.last_activity > STALLED_S:
             # Whoever reads nothing holds a thread that has more to send.
             self.will_close = True
             self.handle_close()
@@ -96,7 +96,7 @@ class _Channel(HTTPChannel):
         if self.request is None:
             self._began = None
         elif self._began is None:
-            self._began = time.time()
+            self._began = CLOCK.time()
         else:
             # The server closes what has been idle for too long: counted from the first byte.
             self.last_activity = self._began
@@ -282,16 +282,16 @@ class Server:
             for process, _, _ in runners:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, signal.SIGTERM)
-            time.sleep(_HURRY_S)
+            CLOCK.sleep(_HURRY_S)
 
     def _flush(self) -> None:
         """Take no more connections, and let answers go out that are under way."""
-        until = time.monotonic() + _FLUSH_S
+        until = CLOCK.monotonic() + _FLUSH_S
         for each in self._listeners():
             each.accepting = False
-        while time.monotonic() < until and any(
+        while CLOCK.monotonic() < until and any(
             channel.requests or channel.total_outbufs_len
             for each in self._listeners()
             for channel in list(each.active_channels.values())
         ):
-            time.sleep(0.02)
+            CLOCK.sleep(0.02)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Sequence
 
 from pipelite.automate import Dispatcher
+from pipelite.clock import CLOCK
 from pipelite.records import FINAL, Status
 from pipelite.serve.counters import Counters
 from pipelite.serve.hosts import Hosts
@@ -77,16 +77,16 @@ class Service:
         if timeout_s <= 0 or not self._waiting.acquire(blocking=False):
             return
         try:
-            until = time.monotonic() + timeout_s
+            until = CLOCK.monotonic() + timeout_s
             connection = self.store.database.connection()
             seen = -1
-            while not self.is_ending and time.monotonic() < until:
+            while not self.is_ending and CLOCK.monotonic() < until:
                 version = get_version(connection)
                 if version != seen:
                     seen = version
                     status = connection.execute("SELECT status FROM runs WHERE id = ?", (run_id,)).fetchone()
                     if status is None or Status(status[0]) in FINAL:
                         return
-                time.sleep(_LOOK_S)
+                CLOCK.sleep(_LOOK_S)
         finally:
             self._waiting.release()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import threading
-import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from hashlib import sha256
+
+from pipelite.clock import CLOCK
 
 #: So many wrong tokens are looked at in a window; the next is not.
 MOST_FAILURES = 10
@@ -23,7 +24,7 @@ class Throttle:
     have one address, and a guess is no token that was accepted.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = CLOCK.monotonic) -> None:
         self._clock = clock
         self._failures: OrderedDict[str, deque[float]] = OrderedDict()
         self._accepted: OrderedDict[bytes, None] = OrderedDict()

@@ -11,12 +11,13 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
 import attrs
 
+from pipelite.clock import CLOCK
 from pipelite.errors import NotFoundError, ParameterError, StorageError, WorkspaceBusyError
 from pipelite.store import Store, now_text, temporary_prefix, to_json, to_text
 
@@ -56,7 +57,7 @@ class Token:
     @property
     def is_valid(self) -> bool:
         """Whether it opens anything now."""
-        return self.revoked_at is None and (self.expires_at is None or datetime.now(UTC) < self.expires_at)
+        return self.revoked_at is None and (self.expires_at is None or CLOCK.now() < self.expires_at)
 
     @property
     def is_local(self) -> bool:
@@ -106,7 +107,7 @@ def _insert(
 ) -> tuple[Token, str]:
     token_id = secrets.token_hex(6)
     text = f"pl_{token_id}_{secrets.token_urlsafe(32)}"
-    expires_at = None if lasts is None else datetime.now(UTC) + lasts
+    expires_at = None if lasts is None else CLOCK.now() + lasts
     connection.execute(
         "INSERT INTO tokens (id, hash, name, scope, pipelines, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
@@ -136,7 +137,7 @@ def find_token(store: Store, text: str) -> Token | None:
 
 
 def _note_use(store: Store, token: Token) -> None:
-    now = datetime.now(UTC)
+    now = CLOCK.now()
     last = token.last_used_at
     if last is not None and abs((now - last).total_seconds()) < NOTED_EVERY_S:
         return

@@ -7,7 +7,6 @@ import os
 import posixpath
 import sys
 import tempfile
-import time
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
@@ -15,6 +14,7 @@ from typing import Any
 
 from blake3 import blake3
 
+from pipelite.clock import CLOCK
 from pipelite.errors import CommandError
 from pipelite.execute import StepContext, current_run
 from pipelite.steps.databricks_client import Client
@@ -171,7 +171,7 @@ class _Job:
                 shown, wait_s = state, _POLL_S
             if state in ("TERMINATED", "SKIPPED", "INTERNAL_ERROR"):
                 return run
-            time.sleep(wait_s)
+            CLOCK.sleep(wait_s)
             wait_s = min(wait_s * _POLL_GROWTH, _POLL_MOST_S)
 
     def _take_result(self, run: Any) -> Any:

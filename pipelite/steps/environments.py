@@ -14,6 +14,7 @@ from typing import Any
 
 import attrs
 
+from pipelite.clock import CLOCK
 from pipelite.errors import DefinitionError, EnvironmentFailed, NotFoundError
 from pipelite.execute import LIBRARY_VARIABLE, Interpreter, find_engine
 from pipelite.fingerprint import digest
@@ -200,7 +201,7 @@ class Environment:
                 self._install(folder / "venv")
             site = next((folder / "venv" / "lib").glob("python*/site-packages"))
             (site / "pipelite_library.pth").write_text(PATH_LINE)
-            note = {"python": self._minor(), "requirements": lines, "made_at": datetime.now(UTC).isoformat()}
+            note = {"python": self._minor(), "requirements": lines, "made_at": CLOCK.now().isoformat()}
             (folder / "note").write_text(json.dumps(note))
             os.replace(folder / "note", folder / _READY)
         except BaseException:

@@ -6,11 +6,11 @@ import contextlib
 import os
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipelite.clock import CLOCK
 from pipelite.errors import WorkspaceBusyError, WorkspaceError
 from pipelite.store.disk import explain_database
 from pipelite.store.locks import FileLock, lock_holders
@@ -192,12 +192,12 @@ class Database:
         """
         # A nested transaction is refused below, not waited for.
         with self._writing:
-            deadline = time.monotonic() + self.busy_timeout_s
+            deadline = CLOCK.monotonic() + self.busy_timeout_s
             # Without a turn after all that time, or a disk that has no place for the lock, SQLite finds out and says so.
             with contextlib.suppress(OSError):
-                while not self._turn_lock.acquire(exclusive=True) and time.monotonic() < deadline:
+                while not self._turn_lock.acquire(exclusive=True) and CLOCK.monotonic() < deadline:
                     # Uneven, so that those who wait do not look at the same time.
-                    time.sleep(0.0005 + time.perf_counter_ns() % 1000 / 200_000)
+                    CLOCK.sleep(0.0005 + CLOCK.monotonic_ns() % 1000 / 200_000)
             try:
                 yield
             finally:

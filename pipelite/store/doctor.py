@@ -7,13 +7,13 @@ import os
 import platform
 import shutil
 import sqlite3
-import time
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
 
 import attrs
 
+from pipelite.clock import CLOCK
 from pipelite.errors import WorkspaceError
 from pipelite.records import ArtifactRef
 from pipelite.store.dead_runs import close_dead_runs, find_dead_runs
@@ -249,7 +249,7 @@ def _size_of(folder: Path) -> int:
 
 
 def _stale_files(store: Store) -> list[Path]:
-    oldest = time.time() - STALE_S
+    oldest = CLOCK.time() - STALE_S
     # The scratch folder of a step that runs for hours is not stale: its owner lives.
     return [
         path

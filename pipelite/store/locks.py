@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import time
 import weakref
 from pathlib import Path
+
+from pipelite.clock import CLOCK
 
 #: Between two tries for a lock; they are held for long (by an open workspace) or very shortly.
 _RETRY_S = 0.01
@@ -38,17 +39,17 @@ class FileLock:
         """Take the lock, or change its kind; false if another holds it beyond the time-out, and then none is held."""
         file = self._open()
         kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
-        deadline = time.monotonic() + timeout_s
+        deadline = CLOCK.monotonic() + timeout_s
         while True:
             try:
                 fcntl.flock(file, kind | fcntl.LOCK_NB)
                 self.is_held = True
                 return True
             except BlockingIOError:
-                if time.monotonic() >= deadline:
+                if CLOCK.monotonic() >= deadline:
                     self.release()
                     return False
-                time.sleep(_RETRY_S)
+                CLOCK.sleep(_RETRY_S)
 
     def rename(self, path: Path) -> None:
         """Give the file another name, lock and all."""

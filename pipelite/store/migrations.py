@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from pathlib import Path
 
+from pipelite.clock import CLOCK
 from pipelite.errors import WorkspaceBusyError, WorkspaceError
 from pipelite.store.locks import FileLock, lock_holders
 from pipelite.store.schema import Schema
@@ -56,7 +56,7 @@ def migrate(connection: sqlite3.Connection, path: Path, schema: Schema, *, lock:
 
 def _wait_to_be_alone(connection: sqlite3.Connection, path: Path, schema: Schema, *, lock: FileLock) -> bool:
     """Take the database for this process alone; false if another process has changed the schema meanwhile."""
-    deadline = time.monotonic() + ALONE_TIMEOUT_S
+    deadline = CLOCK.monotonic() + ALONE_TIMEOUT_S
     lock.release()
     while True:
         is_alone = lock.acquire(exclusive=True)
@@ -64,13 +64,13 @@ def _wait_to_be_alone(connection: sqlite3.Connection, path: Path, schema: Schema
             return False
         if is_alone:
             return True
-        if time.monotonic() >= deadline:
+        if CLOCK.monotonic() >= deadline:
             holders = ", ".join(lock_holders(lock.path)) or "another process"
             raise WorkspaceBusyError(
                 f"{path} must be changed from schema {version_of(connection)} to {schema.version}, which needs it alone, "
                 f"but it is open in: {holders}; end that and start again"
             )
-        time.sleep(_RETRY_S)
+        CLOCK.sleep(_RETRY_S)
 
 
 def version_of(connection: sqlite3.Connection) -> int:

@@ -6,11 +6,11 @@ import contextlib
 import json
 import os
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pipelite.clock import CLOCK
 from pipelite.errors import WorkspaceError
 from pipelite.store.disk import tell
 from pipelite.store.locks import FileLock, is_locked
@@ -144,6 +144,6 @@ def iter_dead_locks(workspace: Path) -> Iterator[Path]:
 
 def _age_s(path: Path) -> float:
     try:
-        return time.time() - path.stat().st_mtime
+        return CLOCK.time() - path.stat().st_mtime
     except FileNotFoundError:
         return 0.0

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Any
 
+from pipelite.clock import CLOCK
 from pipelite.records import ArtifactRef, FileRead, MetricRecord, RunRecord, Status, StepRunRecord
 
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=True).encode
@@ -40,7 +41,7 @@ def to_text(moment: datetime | None) -> str | None:
 
 def now_text() -> str:
     """Return the present time as it stands in a row."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")
+    return CLOCK.now().isoformat(timespec="microseconds")
 
 
 def to_time(text: str | None) -> datetime | None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from types import FrameType
+
+from pipelite.clock import CLOCK
 
 #: Seconds without a byte written and with hardly any processor time used.
 LIMIT_S = 4.0
@@ -32,12 +33,12 @@ def ended_when_stuck(written_bytes: Callable[[], int]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGALRM) is None:
         yield
         return
-    began = marked = time.monotonic()
-    cpu, written = time.thread_time(), written_bytes()
+    began = marked = CLOCK.monotonic()
+    cpu, written = CLOCK.thread_time(), written_bytes()
 
     def look(signum: int, frame: FrameType | None) -> None:
         nonlocal marked, cpu, written
-        now, cpu_now, written_now = time.monotonic(), time.thread_time(), written_bytes()
+        now, cpu_now, written_now = CLOCK.monotonic(), CLOCK.thread_time(), written_bytes()
         if written_now != written or cpu_now - cpu >= WORKING_S:
             marked, cpu, written = now, cpu_now, written_now
         elif now - marked >= LIMIT_S:
@@ -51,4 +52,4 @@ def ended_when_stuck(written_bytes: Callable[[], int]) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
         if left_s:
-            signal.setitimer(signal.ITIMER_REAL, max(left_s - (time.monotonic() - began), 1e-3), interval_s)
+            signal.setitimer(signal.ITIMER_REAL, max(left_s - (CLOCK.monotonic() - began), 1e-3), interval_s)

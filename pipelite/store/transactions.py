@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
+
+from pipelite.clock import CLOCK
 
 
 @contextlib.contextmanager
@@ -33,13 +34,13 @@ def retry_while_busy(action: Callable[[], object], *, timeout_s: float) -> None:
     SQLite waits by itself for the busy time-out, except where it sees a deadlock, a recovery of the log, or a change of
     the journal mode by another.
     """
-    deadline = time.monotonic() + timeout_s
+    deadline = CLOCK.monotonic() + timeout_s
     while True:
         try:
             action()
             return
         except sqlite3.OperationalError as exc:
-            if not exc.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() >= deadline:
+            if not exc.sqlite_errorname.startswith("SQLITE_BUSY") or CLOCK.monotonic() >= deadline:
                 raise
         # Uneven, so that two that were refused together do not come back together; importing `random` would cost 5 ms.
-        time.sleep(0.001 + time.perf_counter_ns() % 20 / 1000)
+        CLOCK.sleep(0.001 + CLOCK.monotonic_ns() % 20 / 1000)

@@ -8,10 +8,11 @@ import sys
 import zlib
 from base64 import b32encode
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from pipelite.clock import CLOCK
 from pipelite.errors import OwnershipLost
 from pipelite.records import FINAL, CodeFingerprint, RunRecord, Status
 from pipelite.store.claims import Refusals, Wish, release_all_claims, release_claims, take_claims
@@ -84,7 +85,7 @@ def insert_run(
     sources : mapping, optional
         Relative path of an own source file to the digest under which its text is stored.
     """
-    now = datetime.now(UTC)
+    now = CLOCK.now()
     row = {
         "id": _new_id(now),
         "pipeline": pipeline,
