@@ -156,6 +156,37 @@ def add_version(store: Store, draft: Draft, *, make_default: bool) -> PublishedV
     return found
 
 
+def copy_version(
+    store: Store, version: PublishedVersion, name: str, label: str, *, description: str | None, make_default: bool
+) -> PublishedVersion:
+    """Publish what a version is under another name or version too.
+
+    Raises
+    ------
+    PublishError
+        As `add_version`.
+    """
+    draft = Draft(
+        name=name,
+        version=label,
+        description=version.description if description is None else description,
+        pipeline=version.pipeline,
+        target=version.target,
+        experiment=version.experiment,
+        parameters=version.described,
+        defaults_pickle=get_defaults_pickle(store, version.id),
+        options=version.options,
+        outputs=version.outputs,
+        sources=get_version_sources(store, version.id),
+        contents={},
+        packages=version.packages,
+        python=version.python,
+        git_commit=version.git_commit,
+        run_id=version.run_id,
+    )
+    return add_version(store, draft, make_default=make_default)
+
+
 def _insert(connection: sqlite3.Connection, draft: Draft, content: str) -> PublishedVersion:
     add_sources(connection, draft.contents)
     row = {

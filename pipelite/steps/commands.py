@@ -117,7 +117,7 @@ def shell(
         raise DefinitionError(f'{where}: stdout={stdout!r} is wrong; it takes an Output, such as Output("sorted")')
     folder = None
     if source_directory is not None:
-        folder = _source_folder(source_directory, "", size_limit_bytes, where)
+        folder = source_folder(source_directory, size_limit_bytes, where)
     words = [program, *take_list(items[1:], "command", where)]
     named = _named(datasets, where)
     return make_step(
@@ -261,10 +261,11 @@ def find_source(
             f"{where}: the file has to lie in the source directory {os.fspath(source_directory)!r}, and is given as seen "
             'from there, such as "train.py"'
         )
-    return needed, _source_folder(source_directory, needed, limit, where)
+    return needed, source_folder(source_directory, limit, where, needed=needed)
 
 
-def _source_folder(path: str | os.PathLike[str], needed: str, limit: Any, where: str) -> SourceFolder:
+def source_folder(path: str | os.PathLike[str], limit: Any, where: str, *, needed: str = "") -> SourceFolder:
+    """A folder that a process gets a copy of; `needed` is a file that has to be in it."""
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
         raise DefinitionError(f"{where}: size_limit_bytes={limit!r} is wrong; it takes a whole number from 1")
     return SourceFolder(os.path.abspath(path), needed, limit)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from enum import Enum
 from pathlib import Path
@@ -72,32 +72,66 @@ def plain_text(value: Any) -> str | None:
     return str(value) if isinstance(value, str | int | float) else None
 
 
-def run_with(inputs: dict[str, Any], interpreter: Sequence[str]) -> Any:
+class Surroundings:
+    """What a process finds around it; another front end gives scripts what they know from elsewhere."""
+
+    #: Folders of files that are kept with its run, seen from the folder that it runs in.
+    kept: tuple[str, ...] = (KEPT,)
+    #: Whether a folder that was made for it may stay empty.
+    may_leave_empty: bool = False
+    #: Outputs that do not stand in the command, encoded.
+    more_outputs: Sequence[Any] = ()
+
+    def path_of(self, dataset: Dataset, name: str, work: Path) -> Path:
+        """A path to read a dataset from."""
+        return path_of_dataset(dataset, name, work)
+
+    def variables(
+        self, here: StepContext, inputs: Mapping[str, Any], outputs: Mapping[str, Path], work: Path
+    ) -> dict[str, str]:
+        """Environment variables besides those of every process of a step."""
+        return {}
+
+    def argument(self, text: str, variables: Mapping[str, str]) -> str:
+        """An argument as the process is given it."""
+        return text
+
+
+def run_with(inputs: dict[str, Any], interpreter: Sequence[str], around: Surroundings | None = None) -> Any:
     """Run a program, or a script by what stands before it; gives the paths of its outputs."""
+    around = around or Surroundings()
     here = current_run()
     command, source, stdout, named = (inputs.pop(name) for name in (COMMAND, SOURCE, STDOUT, DATASETS))
     work = Path(tempfile.mkdtemp(prefix="command-", dir=here.scratch))
     folder = work / "run"
     copy_source(source, folder)
-    (folder / KEPT).mkdir(exist_ok=True)
-    outputs = {each["output"]: output_path(work, each) for each in iter_outputs([*command, stdout])}
+    for kept in around.kept:
+        (folder / kept).mkdir(exist_ok=True)
+    outputs = {
+        each["output"]: output_path(work, each) for each in iter_outputs([*command, stdout, *around.more_outputs])
+    }
     for each in named:
         if not is_dataset(inputs[each["input"]]):
             kind = type(inputs[each["input"]]).__qualname__
             raise CommandError(f"input {each['input']!r} is among the datasets, and is a value of type {kind!r}")
-    arguments = [*_iter_texts(command, inputs, outputs, work)]
+    variables = around.variables(here, inputs, outputs, work)
+    arguments = [
+        around.argument(text, variables) for text in _iter_texts(command, inputs, outputs, work, around.path_of)
+    ]
     written_to = None if stdout is None else outputs[stdout["output"]]
     log = _Log(here)
     try:
         seen = [str(path.absolute()) for path in _iter_paths([command, *inputs.values()])]
-        code = _wait([*interpreter, *arguments], folder, here, process_variables(here, work, inputs), written_to, seen)
+        variables = {**process_variables(here, work, inputs), **variables}
+        code = _wait([*interpreter, *arguments], folder, here, variables, written_to, seen)
     finally:
-        keep_files(here, folder)
+        keep_files(here, folder, around.kept)
         announce_noted(work / READS)
     if code:
         raise CommandError(_describe_failure(arguments[0], code, log.read(folder), is_script=bool(interpreter)))
     for name, path in outputs.items():
-        check_written(arguments[0], name, path, outputs)
+        if not (around.may_leave_empty and path.is_dir()):
+            check_written(arguments[0], name, path, outputs)
     return tuple(outputs.values()) or None
 
 
@@ -226,19 +260,26 @@ def output_path(work: Path, output: Mapping[str, Any]) -> Path:
 
 
 def _iter_texts(
-    value: Any, inputs: Mapping[str, Any], outputs: Mapping[str, Path], work: Path, what: str = "", name: str = ""
+    value: Any,
+    inputs: Mapping[str, Any],
+    outputs: Mapping[str, Path],
+    work: Path,
+    path_of: Callable[[Dataset, str, Path], Path],
+    what: str = "",
+    name: str = "",
 ) -> Iterator[str]:
     """The texts that an argument stands for; `name` is what a file is called that has to be written for it."""
     if isinstance(value, dict) and "output" in value:
         yield str(outputs[value["output"]])
     elif isinstance(value, dict) and "input" in value:
-        yield from _iter_texts(inputs[value["input"]], {}, {}, work, f"input {value['input']!r}", value["input"])
+        of = value["input"]
+        yield from _iter_texts(inputs[of], {}, {}, work, path_of, f"input {of!r}", of)
     elif is_dataset(value):
-        yield str(path_of_dataset(value, name, work))
+        yield str(path_of(value, name, work))
     elif isinstance(value, list | tuple):
         for place, each in enumerate(value):
             found, called = (f"{what}[{place}]", f"{name}-{place}") if what else (f"argument {place}", f"rows-{place}")
-            yield from _iter_texts(each, inputs, outputs, work, found, called)
+            yield from _iter_texts(each, inputs, outputs, work, path_of, found, called)
     elif isinstance(value, Path):
         if not value.exists():
             raise CommandError(f"{what} is the path {str(value)!r}, and nothing is there (seen from {os.getcwd()})")
@@ -264,9 +305,9 @@ def _iter_paths(value: Any) -> Iterator[Path]:
             yield from _iter_paths(each)
 
 
-def keep_files(here: StepContext, folder: Path) -> None:
-    """Keep what the command left in the folder for that with its run, also if it failed."""
-    for top, _, names in os.walk(folder / KEPT):
+def keep_files(here: StepContext, folder: Path, kept: Sequence[str] = (KEPT,)) -> None:
+    """Keep what the command left in the folders for that with its run, also if it failed."""
+    for top, _, names in (each for where in kept for each in os.walk(folder / where)):
         for name in sorted(names):
             path = Path(top, name)
             if path.is_file():

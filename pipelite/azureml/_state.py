@@ -1,0 +1,43 @@
+"""What the views keep in the workspace: its settings under names that start with `azureml.`"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from pipelite.api import Workspace
+from pipelite.store import Store, get_settings, put_setting, remove_setting
+
+_PREFIX = "azureml."
+#: What the default datastore of an Azure ML workspace is called; here it is the folder `data/` of the workspace.
+DEFAULT_DATASTORE = "workspaceblobstore"
+
+
+def open_workspace() -> Workspace:
+    """The workspace of this process."""
+    return Workspace()
+
+
+def get(store: Store, kind: str, name: str) -> Any:
+    """What is kept of one thing; None if there is none of that name."""
+    return get_settings(store, f"{_PREFIX}{kind}.").get(name)
+
+
+def get_all(store: Store, kind: str) -> dict[str, Any]:
+    """All that is kept of one kind, by name."""
+    return get_settings(store, f"{_PREFIX}{kind}.")
+
+
+def put(store: Store, kind: str, name: str, value: Any) -> None:
+    """Keep something; JSON."""
+    put_setting(store, f"{_PREFIX}{kind}.{name}", value)
+
+
+def remove(store: Store, kind: str, name: str) -> None:
+    """Forget it."""
+    remove_setting(store, f"{_PREFIX}{kind}.{name}")
+
+
+def make_id(*parts: str) -> str:
+    """An id in the form of Azure's, the same for the same things."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, "\0".join(("pipelite", *parts))))

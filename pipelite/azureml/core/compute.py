@@ -1,0 +1,223 @@
+"""`azureml.core.compute`: clusters by name. Each is this box, or the compute target of the same name in the workspace."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipelite.azureml import _state
+from pipelite.azureml._notices import note_ignored
+from pipelite.azureml.exceptions import ComputeTargetException, UserErrorException
+
+_KIND = "compute"
+
+
+class ProvisioningConfiguration:
+    """What a cluster is to be like; here only its number of nodes is looked at again, by steps that name more of them."""
+
+    def __init__(self, kind: str, **settings: Any) -> None:
+        self.kind = kind
+        self.settings = settings
+        for name, value in settings.items():
+            setattr(self, name, value)
+
+
+class ComputeTarget:
+    """A cluster by its name.
+
+    Raises
+    ------
+    ComputeTargetException
+        If no such cluster was created, which is how scripts find out that they have to create it.
+    """
+
+    _type = "AmlCompute"
+
+    def __new__(cls, workspace: Any, name: str) -> ComputeTarget:
+        kept = _find(workspace, name)
+        made: ComputeTarget = object.__new__(_CLASSES.get(kept["type"], AmlCompute))
+        return made
+
+    def __init__(self, workspace: Any, name: str) -> None:
+        kept = _find(workspace, name)
+        self.workspace = workspace
+        self.name = name
+        self.type = kept["type"]
+        self.provisioning_state = "Succeeded"
+        self.provisioning_errors: list[Any] = []
+        for key, value in kept["settings"].items():
+            setattr(self, key, value)
+        self.tags = kept["settings"].get("tags") or {}
+
+    @staticmethod
+    def create(workspace: Any, name: str, provisioning_configuration: ProvisioningConfiguration) -> ComputeTarget:
+        """Make it known; it is there at once."""
+        return _keep(workspace, name, provisioning_configuration)
+
+    @staticmethod
+    def attach(workspace: Any, name: str, attach_configuration: ProvisioningConfiguration) -> ComputeTarget:
+        """Make it known; it is there at once."""
+        return _keep(workspace, name, attach_configuration)
+
+    @staticmethod
+    def list(workspace: Any) -> list[ComputeTarget]:
+        """All that are known."""
+        return [ComputeTarget(workspace, name) for name in _state.get_all(workspace.store, _KIND)]
+
+    def wait_for_completion(self, show_output: bool = False, *_: Any, **__: Any) -> None:
+        """It is there already."""
+        if show_output:
+            print("Succeeded")
+
+    def get_status(self) -> ComputeStatus:
+        """How many nodes it has: one, this box."""
+        return ComputeStatus(getattr(self, "max_nodes", None))
+
+    def refresh_state(self) -> None:
+        """It never changes."""
+
+    def serialize(self) -> dict[str, Any]:
+        return {"name": self.name, "type": self.type, "provisioning_state": self.provisioning_state}
+
+    def delete(self) -> None:
+        """Forget it."""
+        _state.remove(self.workspace.store, _KIND, self.name)
+
+    def detach(self) -> None:
+        """Forget it."""
+        self.delete()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(workspace={self.workspace!r}, name={self.name!r})"
+
+
+class ComputeStatus:
+    """The state of a cluster."""
+
+    def __init__(self, max_nodes: int | None) -> None:
+        self.current_node_count = self.target_node_count = 1
+        self.allocation_state = "Steady"
+        self.provisioning_state = "Succeeded"
+        self.errors = None
+        self.scale_settings = {"minNodeCount": 1, "maxNodeCount": max_nodes or 1}
+
+    def serialize(self) -> dict[str, Any]:
+        return {
+            "currentNodeCount": self.current_node_count,
+            "targetNodeCount": self.target_node_count,
+            "allocationState": self.allocation_state,
+            "provisioningState": self.provisioning_state,
+            "errors": self.errors,
+            "scaleSettings": self.scale_settings,
+        }
+
+
+class AmlCompute(ComputeTarget):
+    """A cluster of Azure's; here this box, or the compute target of the same name in the workspace's settings."""
+
+    @staticmethod
+    def provisioning_configuration(
+        vm_size: str = "",
+        vm_priority: str = "dedicated",
+        min_nodes: int = 0,
+        max_nodes: int | None = None,
+        idle_seconds_before_scaledown: int = 1800,
+        **others: Any,
+    ) -> ProvisioningConfiguration:
+        if vm_priority not in ("dedicated", "lowpriority"):
+            raise UserErrorException(f"vm_priority={vm_priority!r} is wrong; 'dedicated' or 'lowpriority' is expected")
+        if max_nodes is not None and max_nodes < min_nodes:
+            raise UserErrorException(f"max_nodes={max_nodes} is less than min_nodes={min_nodes}")
+        note_ignored("the size of a cluster's machines, their priority, and how long they stay idle")
+        return ProvisioningConfiguration(
+            "AmlCompute",
+            vm_size=vm_size,
+            vm_priority=vm_priority,
+            min_nodes=min_nodes,
+            max_nodes=max_nodes,
+            idle_seconds_before_scaledown=idle_seconds_before_scaledown,
+            tags=others.get("tags") or {},
+        )
+
+
+class ComputeInstance(ComputeTarget):
+    """A machine to work at; here this box."""
+
+    @staticmethod
+    def provisioning_configuration(vm_size: str = "", **others: Any) -> ProvisioningConfiguration:
+        note_ignored("the size of a cluster's machines, their priority, and how long they stay idle")
+        return ProvisioningConfiguration("ComputeInstance", vm_size=vm_size)
+
+
+class DataFactoryCompute(ComputeTarget):
+    """What copied data; here this box does."""
+
+    @staticmethod
+    def provisioning_configuration(location: str | None = None) -> ProvisioningConfiguration:
+        return ProvisioningConfiguration("DataFactory", location=location)
+
+    @staticmethod
+    def attach_configuration(
+        resource_group: str | None = None, factory_name: str | None = None, resource_id: str | None = None
+    ) -> ProvisioningConfiguration:
+        return ProvisioningConfiguration("DataFactory", resource_group=resource_group, factory_name=factory_name)
+
+
+class DatabricksCompute(ComputeTarget):
+    """A Databricks workspace: that which a compute target of the same name says, else the Spark of this machine."""
+
+    @staticmethod
+    def attach_configuration(
+        resource_group: str | None = None,
+        workspace_name: str | None = None,
+        resource_id: str | None = None,
+        access_token: str = "",
+    ) -> ProvisioningConfiguration:
+        note_ignored("the access token of a Databricks compute: the workspace's own compute target says where it is")
+        return ProvisioningConfiguration("Databricks", resource_group=resource_group, workspace_name=workspace_name)
+
+
+class AdlaCompute(ComputeTarget):
+    """Azure Data Lake Analytics, which is gone."""
+
+    @staticmethod
+    def attach_configuration(
+        resource_group: str | None = None, account_name: str | None = None, resource_id: str | None = None
+    ) -> ProvisioningConfiguration:
+        return ProvisioningConfiguration("DataLakeAnalytics", resource_group=resource_group, account_name=account_name)
+
+
+_CLASSES: dict[str, type[ComputeTarget]] = {
+    "AmlCompute": AmlCompute,
+    "ComputeInstance": ComputeInstance,
+    "DataFactory": DataFactoryCompute,
+    "Databricks": DatabricksCompute,
+    "DataLakeAnalytics": AdlaCompute,
+}
+
+
+def _find(workspace: Any, name: str) -> dict[str, Any]:
+    kept: dict[str, Any] | None = _state.get(workspace.store, _KIND, name)
+    if kept is not None:
+        return kept
+    if name in workspace.native.compute:
+        return {"type": "AmlCompute", "settings": {}}
+    raise ComputeTargetException(
+        f"ComputeTargetNotFound: there is no compute target {name!r}; ComputeTarget.create(workspace, {name!r}, "
+        "configuration) makes it known, and it is this box"
+    )
+
+
+def _keep(workspace: Any, name: str, configuration: ProvisioningConfiguration) -> ComputeTarget:
+    if not isinstance(configuration, ProvisioningConfiguration):
+        raise UserErrorException(
+            f"compute target {name!r}: {configuration!r} is no configuration; "
+            "AmlCompute.provisioning_configuration(...) gives one"
+        )
+    _state.put(workspace.store, _KIND, name, {"type": configuration.kind, "settings": configuration.settings})
+    return ComputeTarget(workspace, name)
+
+
+def native_target(workspace: Any, target: Any) -> str | None:
+    """The compute target of the workspace's own settings that a cluster is mapped to; None is this box."""
+    name = target[0] if isinstance(target, tuple) else getattr(target, "name", target)
+    return name if name is not None and name in workspace.native.compute else None

@@ -1,0 +1,97 @@
+"""`azureml.core.experiment`: a name that groups runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pipelite.azureml.exceptions import UserErrorException
+
+if TYPE_CHECKING:
+    from pipelite.azureml.core.workspace import Workspace
+
+_NAME = re.compile(r"[a-zA-Z0-9][\w-]{0,254}\Z", re.ASCII)
+
+
+class Experiment:
+    """A name that groups runs; it is there as soon as one of them is.
+
+    Raises
+    ------
+    UserErrorException
+        If the name is none.
+    """
+
+    def __init__(self, workspace: Workspace, name: str, **others: Any) -> None:
+        if not _NAME.match(str(name)):
+            raise UserErrorException(
+                f"an experiment cannot be called {name!r}; a letter or digit, then letters, digits, _ and - are taken"
+            )
+        self.workspace = workspace
+        self.name = name
+
+    @property
+    def id(self) -> str:
+        from pipelite.azureml._state import make_id
+
+        return make_id("experiment", self.name)
+
+    @staticmethod
+    def list(workspace: Workspace, **others: Any) -> list[Experiment]:
+        return [Experiment(workspace, name) for name in workspace.native.experiments]
+
+    def submit(self, config: Any, tags: Mapping[str, str] | None = None, **kwargs: Any) -> Any:
+        """Start a run of a pipeline, a published pipeline, an endpoint, or the configuration of a script.
+
+        Raises
+        ------
+        UserErrorException
+            If it is nothing that can be run.
+        """
+        from pipelite.azureml.pipeline.core.published import PipelineEndpoint, PublishedPipeline
+
+        if isinstance(config, PublishedPipeline):
+            return config.submit(self.workspace, self.name, **kwargs)
+        if isinstance(config, PipelineEndpoint):
+            return config.submit(self.name, **kwargs)
+        if hasattr(config, "as_pipeline"):
+            # A script on its own is a pipeline of one step.
+            return config.as_pipeline(self.workspace).submit(self.name, tags=tags, **kwargs)
+        if not hasattr(config, "submit"):
+            raise UserErrorException(
+                f"{config!r} cannot be submitted; a Pipeline, a ScriptRunConfig and an Estimator can, and so can what was "
+                "published"
+            )
+        return config.submit(self.name, tags=tags, **kwargs)
+
+    def get_runs(
+        self,
+        type: str | None = None,
+        tags: Any = None,
+        properties: Any = None,
+        include_children: bool = False,
+        **others: Any,
+    ) -> Iterator[Any]:
+        """Its runs, the newest first."""
+        from pipelite.azureml.pipeline.core.run import PipelineRun
+
+        wanted = {tags: None} if isinstance(tags, str) else dict(tags or {})
+        for native in self.workspace.native.runs(experiment=self.name, limit=None):
+            has = dict(native.tags)
+            if all(key in has and value in (None, has[key]) for key, value in wanted.items()):
+                run = PipelineRun(self, native.id, _run=native)
+                yield run
+                if include_children:
+                    yield from run.get_steps()
+
+    def start_logging(self, *_: Any, **__: Any) -> Any:
+        """A run of this process itself."""
+        from pipelite.azureml.exceptions import NotOnOneBoxError
+
+        raise NotOnOneBoxError(
+            "start_logging() has no place to log to here; a step's script logs by Run.get_context().log(name, value)"
+        )
+
+    def __repr__(self) -> str:
+        return f"Experiment(Name: {self.name},\nWorkspace: {self.workspace.name})"

@@ -1,0 +1,519 @@
+"""`azureml.core.run`: a run as a script sees its own, and as one looks at others."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelite.azureml.exceptions import ActivityFailedException, RunEnvironmentException, UserErrorException
+from pipelite.execute import StepContext, current_run
+
+if TYPE_CHECKING:
+    from pipelite.azureml.core.experiment import Experiment
+    from pipelite.azureml.core.workspace import Workspace
+
+#: A native status to that of `Run.get_status`.
+STATUSES = {
+    "queued": "Queued",
+    "pending": "NotStarted",
+    "running": "Running",
+    "completed": "Completed",
+    "reused": "Completed",
+    "failed": "Failed",
+    "skipped": "Canceled",
+    "canceled": "Canceled",
+    "interrupted": "Failed",
+}
+
+
+class Run:
+    """A run: of a pipeline, of one of its steps, or of a script on its own."""
+
+    def __init__(self, experiment: Experiment, run_id: str, **others: Any) -> None:
+        self.experiment = experiment
+        self.id = run_id
+        self._native = experiment.workspace.native.run(run_id.partition("/")[0])
+
+    @staticmethod
+    def get_context(allow_offline: bool = True, **others: Any) -> Any:
+        """The run that this script is part of; outside of one, a run that prints what it is told.
+
+        Raises
+        ------
+        RunEnvironmentException
+            Outside of a run, if `allow_offline` is not set.
+        """
+        global _context
+        if _context is None:
+            here = current_run()
+            _context = OfflineRun() if here.id is None else ScriptRun(here)
+        if isinstance(_context, OfflineRun) and not allow_offline:
+            raise RunEnvironmentException("this process is not part of a run; a step's script is")
+        return _context
+
+    @staticmethod
+    def get(workspace: Workspace, run_id: str) -> Run:
+        """A run by its id."""
+        from pipelite.azureml.core.experiment import Experiment
+        from pipelite.azureml.pipeline.core.run import PipelineRun, StepRun
+
+        root, _, step = run_id.partition("/")
+        native = workspace.native.run(root)
+        experiment = Experiment(workspace, native.experiment)
+        run = PipelineRun(experiment, root)
+        return StepRun(run, step) if step else run
+
+    # What it is.
+
+    @property
+    def name(self) -> str:
+        return self.id
+
+    @property
+    def number(self) -> int:
+        return int(self._native.record.number)
+
+    @property
+    def display_name(self) -> str:
+        return self.id
+
+    @property
+    def type(self) -> str:
+        return "azureml.PipelineRun"
+
+    @property
+    def tags(self) -> dict[str, str]:
+        return dict(self._native.tags)
+
+    def get_tags(self) -> dict[str, str]:
+        return self.tags
+
+    @property
+    def properties(self) -> dict[str, str]:
+        return {}
+
+    def get_properties(self) -> dict[str, str]:
+        return self.properties
+
+    @property
+    def status(self) -> str:
+        return self.get_status()
+
+    def get_status(self) -> str:
+        return STATUSES[self._native.status]
+
+    def get_details(self) -> dict[str, Any]:
+        native = self._native
+        return {
+            "runId": self.id,
+            "status": STATUSES[native.status],
+            "startTimeUtc": _time_text(native.started_at),
+            "endTimeUtc": _time_text(native.ended_at),
+            "properties": self.properties,
+            "error": None if native.error is None else {"error": {"code": "UserError", "message": native.error}},
+        }
+
+    def get_portal_url(self) -> str:
+        """The command that shows it: there is no page of Azure's."""
+        return f"pipelite runs show {self.id}"
+
+    def wait_for_completion(
+        self, show_output: bool = False, wait_post_processing: bool = False, raise_on_error: bool = True
+    ) -> Any:
+        """Wait for its end; gives its details.
+
+        Raises
+        ------
+        ActivityFailedException
+            If it failed, and `raise_on_error` is set.
+        """
+        wait_for_end(self._native, None)
+        if raise_on_error and self.get_status() == "Failed":
+            raise failure_of(self._native)
+        return self.get_details()
+
+    def cancel(self) -> None:
+        self._native.cancel()
+
+    # What it logged.
+
+    def get_metrics(
+        self, name: str | None = None, recursive: bool = False, run_type: Any = None, populate: bool = False
+    ) -> dict[str, Any]:
+        """What it logged by name: one value as itself, several as a list, tables as a dict of columns."""
+        return read_metrics(self._native, None, name)
+
+    def get_file_names(self) -> list[str]:
+        return sorted(self._files())
+
+    def download_file(self, name: str, output_file_path: str | None = None, **others: Any) -> None:
+        """Copy a file that it kept.
+
+        Raises
+        ------
+        UserErrorException
+            If there is none of that name.
+        """
+        files = self._files()
+        if name not in files:
+            raise UserErrorException(
+                f"run {self.id} kept no file {name!r}; it kept {', '.join(sorted(files)) or 'none'}"
+            )
+        target = Path(output_file_path or os.path.basename(name))
+        if target.is_dir():
+            target /= os.path.basename(name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(files[name], target)
+
+    def download_files(self, prefix: str | None = None, output_directory: str | None = None, **others: Any) -> None:
+        """Copy the files whose names begin with a text, under their whole names."""
+        for name in self.get_file_names():
+            if name.startswith(prefix or ""):
+                self.download_file(name, str(Path(output_directory or ".", name)))
+
+    def _files(self) -> dict[str, Path]:
+        found: dict[str, Path] = {}
+        for step in self._native.steps:
+            found.update(kept_files(self._native, step))
+        return found
+
+    def register_model(self, model_name: str, model_path: str | None = None, **others: Any) -> Any:
+        """Register a file or folder that it kept as a model."""
+        from pipelite.azureml.core.model import register_of_run
+
+        return register_of_run(self, model_name, model_path, **others)
+
+    def get_secret(self, name: str) -> str:
+        secret: str = self.experiment.workspace.get_default_keyvault().get_secret(name)
+        return secret
+
+    def __repr__(self) -> str:
+        return f"Run(Experiment: {self.experiment.name},\nId: {self.id},\nStatus: {self.get_status()})"
+
+
+class LoggingRun:
+    """What a script tells its run; `_tell` says where that goes."""
+
+    def log(self, name: str, value: Any, description: str = "", step: int | None = None) -> None:
+        """Log a number or a text; the same name again makes a list."""
+        if isinstance(value, list | tuple | dict):
+            raise UserErrorException(
+                f"metric {name!r} is a {type(value).__name__}; log_list, log_row and log_table take those"
+            )
+        self._tell("log", name, value, step=step)
+
+    def log_list(self, name: str, value: Sequence[Any], description: str = "") -> None:
+        self._tell("log_list", name, list(value))
+
+    def log_row(self, name: str, description: str | None = None, **kwargs: Any) -> None:
+        self._tell("log_row", name, **kwargs)
+
+    def log_table(self, name: str, value: Mapping[str, Any], description: str = "") -> None:
+        self._tell("log_table", name, {key: each if isinstance(each, list) else [each] for key, each in value.items()})
+
+    def log_image(self, name: str, path: str | None = None, plot: Any = None, description: str = "") -> None:
+        """Log a picture: the path of one, or a figure of matplotlib, or matplotlib.pyplot itself."""
+        if (path is None) == (plot is None):
+            raise UserErrorException(f"image {name!r}: give path= or plot=, and not both")
+        self._tell("log_image", name, path if plot is None else plot)
+
+    def log_confusion_matrix(self, name: str, value: Any, description: str = "") -> None:
+        data = _data_of(name, value)
+        self._tell("log_confusion_matrix", name, data["matrix"], data.get("class_labels"))
+
+    def log_accuracy_table(self, name: str, value: Any, description: str = "") -> None:
+        self._log_data(name, value)
+
+    def log_residuals(self, name: str, value: Any, description: str = "") -> None:
+        self._log_data(name, value)
+
+    def log_predictions(self, name: str, value: Any, description: str = "") -> None:
+        self._log_data(name, value)
+
+    def _log_data(self, name: str, value: Any) -> None:
+        import json
+
+        data = _data_of(name, value)
+        self._tell("log_table", name, {"field": list(data), "value": [json.dumps(each) for each in data.values()]})
+
+    def upload_file(self, name: str, path_or_stream: Any, **others: Any) -> None:
+        self._tell("upload_file", name, path_or_stream)
+
+    def upload_files(self, names: Sequence[str], paths: Sequence[str], **others: Any) -> None:
+        for name, path in zip(names, paths, strict=True):
+            self.upload_file(name, path)
+
+    def upload_folder(self, name: str, path: str, **others: Any) -> None:
+        for each in sorted(Path(path).rglob("*")):
+            if each.is_file():
+                self.upload_file(f"{name}/{each.relative_to(path).as_posix()}", str(each))
+
+    def tag(self, key: str, value: str | None = None) -> None:
+        self._tell("tag", key, "" if value is None else str(value))
+
+    def set_tags(self, tags: Mapping[str, Any]) -> None:
+        for key, value in tags.items():
+            self.tag(key, str(value))
+
+    def add_properties(self, properties: Mapping[str, Any]) -> None:
+        self.set_tags(properties)
+
+    def complete(self, _set_status: bool = True) -> None:
+        """Nothing: the end of the script's process is the end of its run."""
+
+    def fail(self, error_details: Any = None, error_code: Any = None, _set_status: bool = True) -> None:
+        """Nothing: the script's exit code says whether it failed."""
+
+    def cancel(self) -> None:
+        """Nothing but a word: a script cannot cancel its own run."""
+        print("a script does not cancel its own run; exit it", file=sys.stderr)
+
+    def flush(self, timeout_seconds: float = 300) -> None:
+        """Nothing: what is logged is kept when the call returns."""
+
+    def _tell(self, what: str, name: str, *values: Any, **named: Any) -> None:
+        raise NotImplementedError
+
+
+class ScriptRun(LoggingRun):
+    """The step run that this script is."""
+
+    def __init__(self, here: StepContext) -> None:
+        self._here = here
+        self._workspace: Any = None
+
+    @property
+    def id(self) -> str:
+        return str(self._here.id)
+
+    @property
+    def name(self) -> str:
+        return str(self._here.name)
+
+    @property
+    def type(self) -> str:
+        return "azureml.StepRun"
+
+    @property
+    def number(self) -> int:
+        return int(self._native.record.number)
+
+    @property
+    def _native(self) -> Any:
+        return self.experiment.workspace.native.run(self._here._run_id)
+
+    @property
+    def experiment(self) -> Experiment:
+        """The way to the workspace: `run.experiment.workspace`."""
+        from pipelite.azureml.core.experiment import Experiment
+        from pipelite.azureml.core.workspace import Workspace
+
+        if self._workspace is None:
+            self._workspace = Workspace()
+        return Experiment(self._workspace, self._workspace.native.run(self._here._run_id).experiment)
+
+    @property
+    def parent(self) -> Any:
+        """The run of the pipeline."""
+        from pipelite.azureml.pipeline.core.run import PipelineRun
+
+        return PipelineRun(self.experiment, str(self._here._run_id))
+
+    @property
+    def input_datasets(self) -> Mapping[str, Any]:
+        """The inputs by name: a dataset where it was given as itself, else its path."""
+        from pipelite.azureml.core.dataset import of_native
+
+        found: dict[str, Any] = {}
+        for item in filter(None, os.environ.get("AZUREML_DATASET_ENVIRONMENT_VARS", "").split(",")):
+            name, _, mode = item.partition(":")
+            found[name] = of_native(self._here.input_datasets[name]) if mode == "direct" else os.environ[name]
+        return found
+
+    @property
+    def output_datasets(self) -> Mapping[str, str]:
+        """The folders to write by name."""
+        names = filter(None, os.environ.get("AZUREML_DATASET_FILE_OUTPUTS", "").split(";"))
+        return {name: os.environ[name] for name in names}
+
+    @property
+    def tags(self) -> dict[str, str]:
+        return dict(self._native.tags)
+
+    def get_tags(self) -> dict[str, str]:
+        return self.tags
+
+    @property
+    def properties(self) -> dict[str, str]:
+        return {}
+
+    def get_status(self) -> str:
+        return "Running"
+
+    def get_details(self) -> dict[str, Any]:
+        return {"runId": self.id, "status": "Running", "properties": {}}
+
+    def get_metrics(self, name: str | None = None, **others: Any) -> dict[str, Any]:
+        return read_metrics(self._native, self._here.name, name)
+
+    def get_file_names(self) -> list[str]:
+        return sorted(kept_files(self._native, str(self._here.name)))
+
+    def get_secret(self, name: str) -> str:
+        secret: str = self.experiment.workspace.get_default_keyvault().get_secret(name)
+        return secret
+
+    def register_model(self, model_name: str, model_path: str | None = None, **others: Any) -> Any:
+        """Register a file or folder of this script's run folder as a model."""
+        from pipelite.azureml.core.model import Model
+
+        return Model.register(self.experiment.workspace, model_path or model_name, model_name, **others)
+
+    def _tell(self, what: str, name: str, *values: Any, **named: Any) -> None:
+        getattr(self._here, what)(name, *_as_files(self._here, what, name, values), **named)
+
+    def __enter__(self) -> ScriptRun:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to close."""
+
+
+class OfflineRun(LoggingRun):
+    """A run of no service: it prints what it is told."""
+
+    def __init__(self) -> None:
+        self.id = f"OfflineRun_{os.getpid()}"
+        self.name = self.id
+        self.tags: dict[str, str] = {}
+        self.properties: dict[str, str] = {}
+        self.parent = None
+        self._metrics: dict[str, Any] = {}
+
+    def get_status(self) -> str:
+        return "Running"
+
+    def get_metrics(self, name: str | None = None, **others: Any) -> dict[str, Any]:
+        return {} if name is None and not self._metrics else dict(self._metrics)
+
+    def _tell(self, what: str, name: str, *values: Any, **named: Any) -> None:
+        shown = ", ".join([repr(name), *map(repr, values), *(f"{k}={v!r}" for k, v in named.items() if v is not None)])
+        print(f"Attempted to {what} {shown}")
+        if what == "log":
+            self._metrics[name] = values[0]
+        if what == "tag":
+            self.tags[name] = values[0]
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("experiment", "input_datasets", "output_datasets"):
+            raise AttributeError(
+                f"an offline run has no {name}: this script does not run as a step of a pipeline, but on its own"
+            )
+        raise AttributeError(f"an offline run has no {name}")
+
+
+_context: Any = None
+
+
+def wait_for_end(native: Any, timeout_s: float | None) -> bool:
+    """Wait for a run, whoever executes it; gives whether it has ended."""
+    from pipelite.errors import PipeliteError
+
+    try:
+        native.wait(timeout_s)
+    except TimeoutError:
+        return False
+    except PipeliteError:
+        # Its own status says how it ended.
+        pass
+    return True
+
+
+def failure_of(native: Any) -> ActivityFailedException:
+    """The exception of a run that failed."""
+    return ActivityFailedException(f"ActivityFailedException: run {native.id} failed.\n{native.error or native.status}")
+
+
+def read_metrics(native: Any, step: str | None, name: str | None) -> dict[str, Any]:
+    """What a run, or a step of it, logged, in the form of v1."""
+    from pipelite.store import get_metrics
+
+    found: dict[str, Any] = {}
+    for metric in get_metrics(native._store, native.id):
+        if (step is not None and metric.step_run != step) or (name is not None and metric.name != name):
+            continue
+        if metric.kind in ("file", "tag"):
+            continue
+        _add(found, metric.name, metric.kind, metric.value)
+    return found
+
+
+def _add(found: dict[str, Any], name: str, kind: str, value: Any) -> None:
+    if kind == "list":
+        value = list(value)
+        found[name] = [*_listed(found[name]), *value] if name in found else value
+    elif kind in ("row", "table"):
+        columns = found.setdefault(name, {})
+        for column, each in value.items():
+            given = each[0] if isinstance(each, list) and len(each) == 1 else each
+            if column in columns:
+                columns[column] = [*_listed(columns[column]), *_listed(given)]
+            else:
+                columns[column] = given
+    elif kind == "image":
+        found[name] = f"aml://artifactId/{name}"
+    elif name in found:
+        found[name] = [*_listed(found[name]), value]
+    else:
+        found[name] = value
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def kept_files(native: Any, step: str) -> dict[str, Path]:
+    """Files that a step of a run kept, by name."""
+    from pipelite.store import get_metrics
+
+    root = native._store.path
+    return {
+        metric.name: root / "artifacts" / metric.value["path"]
+        for metric in get_metrics(native._store, native.id)
+        if metric.kind in ("file", "image") and metric.step_run == step and isinstance(metric.value, Mapping)
+    }
+
+
+def _data_of(name: str, value: Any) -> Mapping[str, Any]:
+    if isinstance(value, str):
+        import json
+
+        value = json.loads(value)
+    if not isinstance(value, Mapping) or "data" not in value:
+        raise UserErrorException(f"{name!r}: a dict with schema_type, schema_version and data is expected")
+    data: Mapping[str, Any] = value["data"]
+    return data
+
+
+def _as_files(here: StepContext, what: str, name: str, values: Iterable[Any]) -> Iterator[Any]:
+    """What is to be kept as a file, as one."""
+    for value in values:
+        if what == "upload_file" and hasattr(value, "read"):
+            path = here.scratch / re.sub(r"\W", "_", name)
+            content = value.read()
+            path.write_bytes(content if isinstance(content, bytes) else str(content).encode())
+            yield path
+        elif what == "log_image" and not isinstance(value, str | Path) and not hasattr(value, "figure"):
+            # matplotlib.pyplot stands for its current figure.
+            yield value.gcf() if hasattr(value, "gcf") else value
+        else:
+            yield value
+
+
+def _time_text(value: Any) -> str | None:
+    return None if value is None else value.isoformat().replace("+00:00", "Z")

@@ -1,0 +1,71 @@
+"""`azureml.core.runconfig`: how a script is run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pipelite.azureml.core.conda_dependencies import CondaDependencies
+from pipelite.azureml.core.environment import DEFAULT_CPU_IMAGE, DEFAULT_GPU_IMAGE, Environment
+
+__all__ = [
+    "DEFAULT_CPU_IMAGE",
+    "DEFAULT_GPU_IMAGE",
+    "CondaDependencies",
+    "DockerConfiguration",
+    "MpiConfiguration",
+    "RunConfiguration",
+]
+
+
+class DockerConfiguration:
+    """Settings of containers: recorded, and not used."""
+
+    def __init__(self, use_docker: bool = False, **settings: Any) -> None:
+        self.use_docker = use_docker
+        self.settings = settings
+
+
+class MpiConfiguration:
+    """Settings of MPI: recorded, and not used."""
+
+    def __init__(self, process_count_per_node: int = 1, node_count: int = 1) -> None:
+        self.process_count_per_node = process_count_per_node
+        self.node_count = node_count
+
+
+class RunConfiguration:
+    """How a script is run: its environment, variables, and on which compute target."""
+
+    def __init__(
+        self,
+        script: str | None = None,
+        arguments: Sequence[Any] | None = None,
+        framework: str | None = None,
+        communicator: str | None = None,
+        conda_dependencies: CondaDependencies | None = None,
+        _history_enabled: bool | None = None,
+        _path: str | None = None,
+        _name: str | None = None,
+        command: Any = None,
+    ) -> None:
+        self.script = script
+        self.arguments = list(arguments or [])
+        self.command = command
+        self.framework = framework or "Python"
+        self.communicator = communicator or "None"
+        self.target: Any = "local"
+        self.node_count = 1
+        self.environment = Environment("project_environment")
+        if conda_dependencies is not None:
+            self.environment.python.conda_dependencies = conda_dependencies
+        self.docker = DockerConfiguration()
+        self.mpi = MpiConfiguration()
+        self.environment_variables: dict[str, str] = {}
+        self.max_run_duration_seconds: int | None = None
+        #: Deprecated in v1 already, and looked at by nobody.
+        self.auto_prepare_environment: bool | None = None
+
+    def all_variables(self) -> dict[str, str]:
+        """Environment variables of the environment, and its own."""
+        return {**self.environment.environment_variables, **self.environment_variables}

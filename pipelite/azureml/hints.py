@@ -1,0 +1,46 @@
+"""What to do when a script of that time meets today's packages."""
+
+from __future__ import annotations
+
+import re
+
+#: What a traceback says, and what is to be done.
+_REMOVED: tuple[tuple[str, str], ...] = (
+    (
+        r"module 'numpy' has no attribute '(float|int|bool|object|str|complex|long|unicode)'",
+        "NumPy removed np.{0} in 1.24: write {0} instead, or give the step an environment with numpy<1.24",
+    ),
+    (
+        r"No module named 'sklearn\.externals",
+        "scikit-learn removed sklearn.externals in 0.23: import joblib itself",
+    ),
+    (
+        r"cannot import name 'Imputer' from 'sklearn\.preprocessing'",
+        "scikit-learn removed Imputer in 0.22: sklearn.impute.SimpleImputer takes its place",
+    ),
+    (
+        r"'DataFrame' object has no attribute '(append|ix|iteritems)'",
+        "pandas removed DataFrame.{0}: pd.concat, .loc or .items take its place, or an environment with pandas<2",
+    ),
+    (
+        r"'Series' object has no attribute '(append|ix|iteritems)'",
+        "pandas removed Series.{0}: pd.concat, .loc or .items take its place, or give the step an environment with pandas<2",
+    ),
+    (
+        r"No module named '(sklearn_pandas|azureml\._restclient|azureml\._vendor|msrest\S*|adal)'",
+        "{0} is not here: it belonged to the SDK or has to be installed",
+    ),
+    (
+        r"get_feature_names\b(?!_out)",
+        "scikit-learn removed get_feature_names in 1.2: get_feature_names_out takes its place",
+    ),
+)
+
+
+def explain(message: str) -> str:
+    """The message of a failed script, with what to do if it met a name that has been removed since."""
+    for pattern, hint in _REMOVED:
+        found = re.search(pattern, message)
+        if found:
+            return f"{message}\n\n{hint.format(*found.groups())}"
+    return message
