@@ -37,10 +37,16 @@ _REMOVED: tuple[tuple[str, str], ...] = (
 )
 
 
-def explain(message: str) -> str:
-    """The message of a failed script, with what to do if it met a name that has been removed since."""
+def find_hint(message: str) -> str | None:
+    """What to do about a name that has been removed since; None if the message is about none."""
     for pattern, hint in _REMOVED:
         found = re.search(pattern, message)
         if found:
-            return f"{message}\n\n{hint.format(*found.groups())}"
-    return message
+            return hint.format(*found.groups())
+    return None
+
+
+def explain(message: str) -> str:
+    """The message of a failed script, with what to do if it met a name that has been removed since."""
+    hint = find_hint(message)
+    return message if hint is None else f"{message}\n\n{hint}"

@@ -16,6 +16,7 @@ from pipelite.execute import StepContext, current_run
 from pipelite.steps import Input, Output
 from pipelite.steps.commands import encode, find_source, make_step, source_folder, take_list
 from pipelite.steps.running import COMMAND, DATASETS, SOURCE, STDOUT, Surroundings, chosen_python, is_dataset, run_with
+from pipelite.steps.spark import spark_command
 
 if TYPE_CHECKING:
     from pipelite.data import Dataset
@@ -40,6 +41,7 @@ def script_step(
     outputs: Sequence[Output] = (),
     variables: Mapping[str, str] | None = None,
     destinations: Mapping[str, tuple[str, str]] | None = None,
+    spark: str | None = None,
     size_limit_bytes: int = SIZE_LIMIT_BYTES,
     **options: Any,
 ) -> Step[..., Any]:
@@ -68,6 +70,8 @@ def script_step(
         More environment variables.
     destinations : mapping of output to (datastore, path)
         Where a folder that the script wrote is put besides; `{run-id}` and `{output-name}` are filled in.
+    spark : str, optional
+        Have `spark-submit` run the script, with this master, such as "local[2]"; it is told its run as arguments, too.
     **options
         Those of `@step`, without `outputs`.
 
@@ -99,6 +103,7 @@ def script_step(
             DATASETS: encode([Input(each) for each in datasets]),
             SETTING: {
                 "is program": file is None,
+                "spark": spark,
                 "parameters": {key: encode(value) for key, value in given.items()},
                 "outputs": encode(list(outputs)),
                 "folders": [each.name for each in written if each.is_folder],
@@ -124,8 +129,13 @@ def run_azureml_script(**inputs: Any) -> Any:
     """Run a script in the surroundings that Azure ML gave it; gives the paths of its outputs."""
     setting = inputs.pop(SETTING)
     around = _AzureSurroundings(setting, inputs)
+    interpreter: tuple[str, ...] = () if setting["is program"] else (chosen_python(),)
+    if setting["spark"] is not None:
+        interpreter = spark_command(setting["spark"])
+        told = [word for name in run_variables(current_run()) for word in (f"--{name}", f"${name}")]
+        inputs[COMMAND] = [*inputs[COMMAND], *told]
     try:
-        written = run_with(inputs, () if setting["is program"] else (chosen_python(),), around)
+        written = run_with(inputs, interpreter, around)
     except CommandError as exc:
         raise CommandError(explain(str(exc))) from None
     for name, (datastore, path) in setting["destinations"].items():

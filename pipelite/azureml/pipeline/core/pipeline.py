@@ -89,7 +89,9 @@ class Pipeline:
     @property
     def code(self) -> str:
         """The module that it is: an ordinary pipeline."""
-        return Writer().write(self.steps, self.description)
+        writer = Writer()
+        writer.add(self.steps, writer.reserve(FUNCTION, self.steps))
+        return writer.text(self.description)
 
     @property
     def native(self) -> NativePipeline[Any, Any]:

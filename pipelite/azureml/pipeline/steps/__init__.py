@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pipelite.azureml.pipeline.steps.adla import AdlaStep
+from pipelite.azureml.pipeline.steps.databricks import DatabricksStep
 from pipelite.azureml.pipeline.steps.later import (
     AutoMLStep,
     HyperDriveStep,
@@ -11,7 +13,7 @@ from pipelite.azureml.pipeline.steps.later import (
     RScriptStep,
 )
 from pipelite.azureml.pipeline.steps.scripts import CommandStep, EstimatorStep, PythonScriptStep
-from pipelite.azureml.pipeline.steps.transfers import AdlaStep, DatabricksStep, DataTransferStep
+from pipelite.azureml.pipeline.steps.transfers import DataTransferStep
 
 __all__ = [
     "AdlaStep",

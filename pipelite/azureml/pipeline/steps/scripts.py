@@ -13,7 +13,7 @@ from pipelite.azureml.pipeline.core.step import PipelineStep, flatten, take_targ
 from pipelite.azureml.writing import Code, Writer
 
 
-class _ProcessStep(PipelineStep):
+class ProcessStep(PipelineStep):
     """A step whose body is a process."""
 
     def __init__(
@@ -43,7 +43,7 @@ class _ProcessStep(PipelineStep):
         """What its process gets a copy of."""
         return os.path.abspath(self.source_directory or self.default_source_directory or os.getcwd())
 
-    def _write(self, writer: Writer, head: list[Any], command: list[Any] | None = None) -> None:
+    def _write(self, writer: Writer, head: list[Any], command: list[Any] | None = None, **more: Any) -> None:
         writer.use("pipelite.azureml.script_steps", "script_step")
         calls: dict[str, Any] = {}
         shown: set[str] = set()
@@ -56,7 +56,7 @@ class _ProcessStep(PipelineStep):
         parameters |= {name: self._word(value, writer, calls, shown) for name, value in self.params.items()}
         for port in self.input_ports:
             calls[port.name] = writer.value_of(port)
-        options: dict[str, Any] = {"source_directory": self.folder}
+        options: dict[str, Any] = {"source_directory": writer.path(self.folder)}
         target = native_target(self.workspace, self.compute_target) if self.workspace is not None else None
         environment = None if self.runconfig is None else self.runconfig.environment.native_code()
         if environment is not None:
@@ -73,7 +73,7 @@ class _ProcessStep(PipelineStep):
             "compute": target,
             "environment": None if environment is None else Code(environment),
         }
-        options |= {name: value for name, value in given.items() if value}
+        options |= {name: value for name, value in given.items() if value} | more
         writer.define(self, "script_step", *head, **options)
         writer.call(self, calls)
 
@@ -101,7 +101,7 @@ class _ProcessStep(PipelineStep):
         return Code(f"Output({port.name!r}{', is_folder=True' if port.is_folder else ''})")
 
 
-class PythonScriptStep(_ProcessStep):
+class PythonScriptStep(ProcessStep):
     """A step that runs a Python script in a process of its own, in a copy of its source directory."""
 
     def __init__(
@@ -198,7 +198,7 @@ class EstimatorStep(PythonScriptStep):
         )
 
 
-class CommandStep(_ProcessStep):
+class CommandStep(ProcessStep):
     """A step that runs a command, in a copy of its source directory."""
 
     def __init__(

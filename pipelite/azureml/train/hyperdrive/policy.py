@@ -1,0 +1,63 @@
+"""When a run of a search is ended early."""
+
+from __future__ import annotations
+
+
+class EarlyTerminationPolicy:
+    """Looked at each time that so many values of the metric were logged, after the first few.
+
+    Raises
+    ------
+    ValueError
+        If a setting is wrong.
+    """
+
+    def __init__(self, evaluation_interval: int = 1, delay_evaluation: int = 0) -> None:
+        kind = type(self).__name__
+        if not isinstance(evaluation_interval, int) or evaluation_interval < 1:
+            raise ValueError(f"{kind}: evaluation_interval={evaluation_interval!r}; a whole number from 1 is expected")
+        if not isinstance(delay_evaluation, int) or delay_evaluation < 0:
+            raise ValueError(f"{kind}: delay_evaluation={delay_evaluation!r}; a whole number from 0 is expected")
+        self.evaluation_interval = evaluation_interval
+        self.delay_evaluation = delay_evaluation
+
+
+class BanditPolicy(EarlyTerminationPolicy):
+    """Ends what is worse than the best by more than some slack."""
+
+    def __init__(
+        self,
+        evaluation_interval: int = 1,
+        slack_factor: float | None = None,
+        slack_amount: float | None = None,
+        delay_evaluation: int = 0,
+    ) -> None:
+        super().__init__(evaluation_interval, delay_evaluation)
+        if (slack_factor is None) == (slack_amount is None):
+            raise ValueError("BanditPolicy takes exactly one of slack_factor and slack_amount")
+        self.slack_factor = slack_factor
+        self.slack_amount = slack_amount
+
+
+class MedianStoppingPolicy(EarlyTerminationPolicy):
+    """Ends what is worse than the median of the averages so far."""
+
+
+class TruncationSelectionPolicy(EarlyTerminationPolicy):
+    """Ends the worst so many in a hundred."""
+
+    def __init__(self, truncation_percentage: int, evaluation_interval: int = 1, delay_evaluation: int = 0) -> None:
+        super().__init__(evaluation_interval, delay_evaluation)
+        if not isinstance(truncation_percentage, int) or not 1 <= truncation_percentage <= 99:
+            raise ValueError(
+                f"TruncationSelectionPolicy: truncation_percentage={truncation_percentage!r}; a whole number from 1 to 99 is "
+                "expected"
+            )
+        self.truncation_percentage = truncation_percentage
+
+
+class NoTerminationPolicy(EarlyTerminationPolicy):
+    """Ends nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
