@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -20,6 +20,8 @@ from pipelite.azureml.pipeline.core.step import PipelineStep
 #: What the function of the pipeline is called in the module.
 FUNCTION = "azureml_pipeline"
 _LINE = 110
+#: What the types of parameters are called, and what makes texts of them.
+_BUILT_IN = ("bool", "float", "int", "str")
 
 
 @attrs.frozen
@@ -32,16 +34,20 @@ class Code:
 class Writer:
     """The text of one module."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, by_definition: bool = False, taken: Iterable[str] = ()) -> None:
+        #: Whether inputs from datastores count by where they are, as for v1, and not by their content.
+        self._by_definition = by_definition
         self._imports: dict[str, set[str]] = {}
         self._definitions: list[str] = []
         self._calls: list[str] = []
-        self._taken = {FUNCTION, "Dataset", "Input", "Output", "pipeline", *keyword.kwlist}
+        self._taken = {FUNCTION, *_BUILT_IN, *keyword.kwlist, *taken}
         self._names: set[str] = set()
         #: The variable that holds what a call of a step gave.
         self._results: dict[PipelineStep, str] = {}
         self._defined: dict[PipelineStep, str] = {}
         self._shown_names: dict[PipelineStep, str] = {}
+        #: Steps that always run: those that are not to be reused, and what reads what they write.
+        self._always: set[PipelineStep] = set()
         self._registered: dict[str, str] = {}
         self._outputs: dict[str, str] = {}
 
@@ -55,7 +61,9 @@ class Writer:
         """Define a step: a call of a function that makes one."""
         name = self._shown_names[step] = self._unique_name(step.name)
         options = {"name": name, **options}
-        if not step.allow_reuse:
+        if not step.allow_reuse or not self._always.isdisjoint(step.producers):
+            # What it writes was new to v1, whatever is in it.
+            self._always.add(step)
             options["cache"] = False
         elif "cache" not in options:
             # Also one without outputs, as v1 did.
@@ -88,16 +96,9 @@ class Writer:
             result = self._results.get(source.producer) if source.producer is not None else None
             if result is None:
                 raise ValueError(f"input {port.name!r} is the output {source.name!r}, which no step writes")
-            text = f"{result}[{source.name!r}]"
-            if port.reader is None:
-                return Code(text)
-            raise ValueError(
-                f"input {port.name!r}: rows of {source.name!r} are read in the script here: pass it as_mount(), and read its "
-                "files"
-            )
+            return Code(f"{result}[{source.name!r}]")
         if isinstance(source, AbstractDataset):
-            self.use("pipelite", "Dataset")
-            return Code(source.code)
+            return self._data(source)
         if isinstance(source, DataReference):
             return self._reference(source)
         return Code(source.name)
@@ -112,11 +113,19 @@ class Writer:
 
     def write(self, steps: Sequence[PipelineStep], description: str | None) -> str:
         """The module for steps, each of which stands behind those that it waits for."""
+        parameters = collect_parameters(steps)
+        self._taken.update(each.name for each in parameters)
         for step in steps:
             step.write(self)
         self.use("pipelite", "pipeline")
-        parameters = collect_parameters(steps)
         signature = ", ".join(self._parameter(each) for each in parameters)
+        imported = set().union(*self._imports.values())
+        for each in parameters:
+            if each.name in (*imported, *_BUILT_IN):
+                raise ValueError(f"a parameter cannot be called {each.name!r} here; give it another name")
+        if not imported.isdisjoint(self._defined.values()):
+            # A step is called like something that a later one needs.
+            return Writer(by_definition=self._by_definition, taken=imported).write(steps, description)
         given = [f"register_outputs={shown(self._registered)}"] if self._registered else []
         decorator = f"@pipeline({', '.join(given)})" if given else "@pipeline"
         lines = [f'"""{_one_line(description) or "A pipeline of Azure ML."}"""', ""]
@@ -130,19 +139,25 @@ class Writer:
     def _parameter(self, parameter: PipelineParameter) -> str:
         value = parameter.default_value
         if isinstance(value, DataPath | AbstractDataset):
-            self.use("pipelite", "Dataset")
-            return f"{parameter.name}: Dataset = {data_code(value).text}"
+            return f"{parameter.name}: Dataset = {self._data(value).text}"
         return f"{parameter.name}: {type(value).__name__} = {value!r}"
+
+    def _data(self, value: Any) -> Code:
+        self.use("pipelite", "Dataset")
+        code = data_code(value)
+        if not self._by_definition:
+            return code
+        self.use("pipelite.azureml.identities", "by_definition")
+        return Code(f"by_definition({code.text})")
 
     def _reference(self, reference: DataReference) -> Code:
         store = reference.datastore.native
         path = (reference.path_on_datastore or "").strip("/")
-        if store.is_local:
+        if store.is_local and not self._by_definition:
             self.use("pathlib", "Path")
             root = store.url.removeprefix("file://")
             return Code(f"Path({'/'.join(filter(None, (root, path)))!r})")
-        self.use("pipelite", "Dataset")
-        return Code(f"Dataset.from_files({(reference.datastore.name, path)!r})")
+        return self._data(DataPath(reference.datastore, path))
 
     def _unique(self, name: str) -> str:
         made, number = name, 2

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from pipelite.azureml.pipeline.steps.later import (
     AutoMLStep,
+    AutoMLStepRun,
+    AzureBatchStep,
     HyperDriveStep,
+    HyperDriveStepRun,
+    KustoStep,
+    ModuleStep,
     MpiStep,
     ParallelRunConfig,
     ParallelRunStep,
     RScriptStep,
+    SynapseSparkStep,
 )
 from pipelite.azureml.pipeline.steps.scripts import CommandStep, EstimatorStep, PythonScriptStep
 from pipelite.azureml.pipeline.steps.transfers import AdlaStep, DatabricksStep, DataTransferStep
@@ -16,14 +22,20 @@ from pipelite.azureml.pipeline.steps.transfers import AdlaStep, DatabricksStep, 
 __all__ = [
     "AdlaStep",
     "AutoMLStep",
+    "AutoMLStepRun",
+    "AzureBatchStep",
     "CommandStep",
     "DataTransferStep",
     "DatabricksStep",
     "EstimatorStep",
     "HyperDriveStep",
+    "HyperDriveStepRun",
+    "KustoStep",
+    "ModuleStep",
     "MpiStep",
     "ParallelRunConfig",
     "ParallelRunStep",
     "PythonScriptStep",
     "RScriptStep",
+    "SynapseSparkStep",
 ]
