@@ -38,6 +38,12 @@ def remove(store: Store, kind: str, name: str) -> None:
     remove_setting(store, f"{_PREFIX}{kind}.{name}")
 
 
+def workspace_names(store: Store) -> tuple[str, str, str]:
+    """What the scripts of this workspace call its subscription, its resource group, and itself."""
+    found: list[str] = get(store, "workspace", "names") or ["local", "local", "local"]
+    return found[0], found[1], found[2]
+
+
 def make_id(*parts: str) -> str:
     """An id in the form of Azure's, the same for the same things."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, "\0".join(("pipelite", *parts))))

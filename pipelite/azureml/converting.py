@@ -14,6 +14,7 @@ import attrs
 from pipelite.azureml.core.dataset import AbstractDataset
 from pipelite.azureml.data.datapath import DataPath
 from pipelite.azureml.exceptions import AzureMLException
+from pipelite.azureml.identities import counts_by_definition
 from pipelite.azureml.pipeline.core.pipeline import Pipeline
 from pipelite.azureml.pipeline.core.published import PipelineEndpoint, PublishedPipeline
 from pipelite.azureml.pipeline.core.schedule import Schedule
@@ -91,11 +92,12 @@ def convert(file: str, output: str | None = None) -> Conversion:
     chosen = [each for each in noted.values() if each.names] or list(noted.values())
     if not chosen:
         raise ConversionError(f"{file} makes no pipeline{f': it was followed up to {stopped}' if stopped else ''}")
-    writer = Writer(folder, root)
+    by_definition = counts_by_definition(chosen[0].pipeline.workspace.store)
+    writer = Writer(by_definition=by_definition, folder=folder, root=root)
     functions = [writer.reserve(_name_of(each), each.pipeline.steps) for each in chosen]
     for function, each in zip(functions, chosen, strict=True):
         options = {} if each.experiment in (None, function) else {"name": each.experiment}
-        writer.add(each.pipeline.steps, function, **options)
+        each.pipeline.write(writer, function, **options)
     main = [
         _call(writer, function, values, options)
         for function, each in zip(functions, chosen, strict=True)

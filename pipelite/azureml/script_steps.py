@@ -24,7 +24,15 @@ if TYPE_CHECKING:
 #: Inputs that are the same for all calls of one step.
 SETTING = "surroundings"
 #: What Azure let a snapshot have.
-SIZE_LIMIT_BYTES = 300_000_000
+SIZE_LIMIT_BYTES = 300 * 1024**2
+FILES_LIMIT = 2000
+#: What of a source directory Azure took.
+_SNAPSHOT = {
+    "limit_files": FILES_LIMIT,
+    "ignore_files": (".amlignore", ".gitignore"),
+    "is_ignored_below": False,
+    "takes_outputs": True,
+}
 
 _REFERENCE = re.compile(r"\$(?:\{(AZUREML_\w+|AML_\w+)\}|(AZUREML_\w+|AML_\w+))")
 
@@ -37,6 +45,8 @@ def script_step(
     arguments: Sequence[Any] = (),
     parameters: Mapping[str, Any] | None = None,
     datasets: Sequence[str] = (),
+    mounted: Sequence[str] = (),
+    rows: Mapping[str, Sequence[tuple[str, Mapping[str, Any]]]] | None = None,
     inputs: Sequence[str] = (),
     outputs: Sequence[Output] = (),
     variables: Mapping[str, str] | None = None,
@@ -48,7 +58,13 @@ def script_step(
     """A step that runs a script which imports `azureml`, unchanged.
 
     The script finds what it found in Azure: its inputs and outputs among its arguments and in environment variables, and
-    the run that it is part of by `Run.get_context()`.
+    the run that it is part of by `Run.get_context()`. It runs in a copy of its source directory, from which what
+    `.amlignore` says is left out, or `.gitignore` where there is none; only the one in the directory itself is read.
+    Azure left out nothing else. Here histories, caches and virtual environments (`.git`, `__pycache__`, `.venv` and the
+    like) are left out too, unless a rule such as `!.git` takes them in; a folder `outputs` is taken, as it was there.
+
+    A path of `outputs` that is no folder is one at which nothing lies when the script starts. What is not there when it has
+    ended is an empty folder for the steps that read it.
 
     Parameters
     ----------
@@ -62,6 +78,10 @@ def script_step(
         Values that the script finds in variables `AML_PARAMETER_...`: texts, or `Input(...)`.
     datasets : list of str
         Inputs that are datasets and found as such in `Run.get_context().input_datasets`.
+    mounted : list of str
+        Inputs whose paths are found there.
+    rows : mapping of str to list of (method, options)
+        How rows are read of inputs that are files: `Dataset.Tabular.from_...`, and calls on what that gives.
     inputs : list of str
         Inputs that are not among the arguments.
     outputs : list of Output
@@ -72,6 +92,8 @@ def script_step(
         Where a folder that the script wrote is put besides; `{run-id}` and `{output-name}` are filled in.
     spark : str, optional
         Have `spark-submit` run the script, with this master, such as "local[2]"; it is told its run as arguments, too.
+    size_limit_bytes : int
+        The most that the files of the source directory may have together; 2,000 files are the most that it may have.
     **options
         Those of `@step`, without `outputs`.
 
@@ -82,16 +104,18 @@ def script_step(
     """
     where = f"script_step({os.fspath(file) if file is not None else list(command)[:2]!r})"
     if file is not None:
-        needed, source = find_source(file, source_directory, size_limit_bytes, where)
+        needed, source = find_source(file, source_directory, size_limit_bytes, where, **_SNAPSHOT)
         folder: Any = source
         words = [needed, *take_list(arguments, "arguments", where)]
         name = os.path.basename(needed)
     else:
         first, *rest = take_list(command, "command", where)
-        folder = None if source_directory is None else source_folder(source_directory, size_limit_bytes, where)
+        folder = None
+        if source_directory is not None:
+            folder = source_folder(source_directory, size_limit_bytes, where, **_SNAPSHOT)
         words, name = [first, *rest], os.path.basename(str(first))
     given = dict(parameters or {})
-    named = [Input(each) for each in dict.fromkeys((*datasets, *inputs))]
+    named = [Input(each) for each in dict.fromkeys((*datasets, *mounted, *inputs))]
     written = [*_iter_outputs(words), *outputs]
     return make_step(
         run_azureml_script,
@@ -107,6 +131,8 @@ def script_step(
                 "parameters": {key: encode(value) for key, value in given.items()},
                 "outputs": encode(list(outputs)),
                 "folders": [each.name for each in written if each.is_folder],
+                "mounted": list(mounted),
+                "rows": {name: [list(call) for call in calls] for name, calls in (rows or {}).items()},
                 "variables": dict(variables or {}),
                 "destinations": {key: list(value) for key, value in (destinations or {}).items()},
             },
@@ -128,6 +154,8 @@ def _iter_outputs(words: Sequence[Any]) -> Iterator[Output]:
 def run_azureml_script(**inputs: Any) -> Any:
     """Run a script in the surroundings that Azure ML gave it; gives the paths of its outputs."""
     setting = inputs.pop(SETTING)
+    for name, calls in setting["rows"].items():
+        inputs[name] = _read_rows(inputs[name], calls)
     around = _AzureSurroundings(setting, inputs)
     interpreter: tuple[str, ...] = () if setting["is program"] else (chosen_python(),)
     if setting["spark"] is not None:
@@ -163,6 +191,7 @@ class _AzureSurroundings(Surroundings):
         self.written = outputs
         setting = self._setting
         found: dict[str, str] = dict(setting["variables"])
+        by_name = {*self._direct, *setting["mounted"]}
         modes = []
         for name, value in inputs.items():
             if is_dataset(value):
@@ -171,10 +200,14 @@ class _AzureSurroundings(Surroundings):
                 path = value.absolute()
             else:
                 continue
-            found[name] = found[f"AZUREML_DATAREFERENCE_{name}"] = str(path)
-            modes.append(f"{name}:{'direct' if name in self._direct else 'mount'}")
+            found[f"AZUREML_DATAREFERENCE_{name}"] = str(path)
+            if name in by_name:
+                found[name] = str(path)
+                modes.append(f"{name}:{'direct' if name in self._direct else 'mount'}")
         for name, path in outputs.items():
-            found[name] = found[f"AZUREML_DATAREFERENCE_{name}"] = str(path)
+            found[f"AZUREML_DATAREFERENCE_{name}"] = str(path)
+            if name in setting["folders"]:
+                found[name] = str(path)
         for name, value in setting["parameters"].items():
             text = inputs[value["input"]] if isinstance(value, Mapping) else value
             found[f"AML_PARAMETER_{name}"] = str(text)
@@ -187,6 +220,19 @@ class _AzureSurroundings(Surroundings):
     def argument(self, text: str, variables: Mapping[str, str]) -> str:
         # As a port's text stands in the middle of an argument.
         return _REFERENCE.sub(lambda found: variables.get(found[1] or found[2], found[0]), text)
+
+
+def _read_rows(value: Any, calls: Sequence[Any]) -> Dataset:
+    """Rows of the files that a step wrote."""
+    from pipelite.azureml.core.dataset import DataType, TabularDatasetFactory
+
+    (method, options), *others = calls
+    types = {name: DataType(each) for name, each in options.get("set_column_types", {}).items()}
+    made = getattr(TabularDatasetFactory, method)(str(value), **{**options, "set_column_types": types or None})
+    for name, given in others:
+        made = getattr(made, name)(**given)
+    native: Dataset = made.native
+    return native
 
 
 def dataset_id(dataset: Dataset) -> str:
@@ -216,12 +262,13 @@ def run_variables(here: StepContext) -> dict[str, str]:
     if run_id is None:
         return {}
     experiment = workspace.run(run_id).experiment
+    subscription, group, name = _state.workspace_names(workspace.store)
     return {
         "AZUREML_RUN_ID": f"{run_id}/{here.name}",
         "AZUREML_ROOT_RUN_ID": run_id,
-        "AZUREML_ARM_SUBSCRIPTION": "local",
-        "AZUREML_ARM_RESOURCEGROUP": "local",
-        "AZUREML_ARM_WORKSPACE_NAME": "local",
+        "AZUREML_ARM_SUBSCRIPTION": subscription,
+        "AZUREML_ARM_RESOURCEGROUP": group,
+        "AZUREML_ARM_WORKSPACE_NAME": name,
         "AZUREML_ARM_PROJECT_NAME": experiment,
         "AZUREML_EXPERIMENT_ID": _state.make_id("experiment", experiment),
         "AZUREML_WORKSPACE_ID": _state.make_id(str(workspace.path)),
@@ -235,6 +282,6 @@ def _upload(output: str, folder: Path, datastore: str, path: str) -> None:
     from pipelite.azureml import _state
 
     here = current_run()
-    target = path.replace("{run-id}", str(here._run_id)).replace("{output-name}", output)
+    target = path.replace("{run-id}", f"{here._run_id}-{here.name}").replace("{output-name}", output)
     if any(folder.iterdir()):
         _state.open_workspace().datastores[datastore].upload(folder, target, overwrite=True)

@@ -24,8 +24,13 @@ from pipelite.azureml.pipeline.core.step import PipelineStep
 FUNCTION = "azureml_pipeline"
 #: What the folder of the module is called in it.
 _HERE = "HERE"
-#: What stands in a module from elsewhere.
-_IMPORTED = ("Dataset", "Environment", "Input", "Output", "Path", "pipeline", "script_step", "transfer_step", "databricks")
+#: What stands in a module from elsewhere, which nothing in it is to hide.
+_KNOWN = (
+    *("bool", "float", "int", "str"),
+    *("Dataset", "Environment", "Input", "Output", "Path", "pipeline"),
+    *("by_definition", "databricks", "script_step", "transfer_step"),
+    _HERE,
+)
 
 
 @attrs.frozen
@@ -40,20 +45,23 @@ class Writer:
 
     Parameters
     ----------
+    by_definition : bool
+        Have inputs from datastores count by where they are, as for v1, and not by their content.
     folder : path, optional
         Where the module is going to lie, for paths that are to be seen from there; by default they are absolute.
     root : path, optional
         The folder whose files are seen from there.
     """
 
-    def __init__(self, folder: str | None = None, root: str | None = None) -> None:
+    def __init__(self, *, by_definition: bool = False, folder: str | None = None, root: str | None = None) -> None:
+        self._by_definition = by_definition
         self._folder = folder
         self._root = root
         self._imports: dict[str, set[str]] = {}
         #: Variables of steps by what they are.
         self._definitions: dict[str, str] = {}
         self._functions: list[str] = []
-        self._taken = {_HERE, *_IMPORTED, *keyword.kwlist}
+        self._taken = {*_KNOWN, *keyword.kwlist}
         self._uses_here = False
         self._start()
 
@@ -67,6 +75,8 @@ class Writer:
         self._results: dict[PipelineStep, str] = {}
         self._defined: dict[PipelineStep, str] = {}
         self._shown_names: dict[PipelineStep, str] = {}
+        #: Steps that always run: those that are not to be reused, and what reads what they write.
+        self._always: set[PipelineStep] = set()
         self._registered: dict[str, str] = {}
         self._outputs: dict[str, Code] = {}
 
@@ -80,7 +90,9 @@ class Writer:
         """Define a step: a call of a function that makes one."""
         name = self._shown_names[step] = self._unique_name(step.name)
         options = {"name": name, **options}
-        if not step.allow_reuse:
+        if not step.allow_reuse or not self._always.isdisjoint(step.producers):
+            # What it writes was new to v1, whatever is in it.
+            self._always.add(step)
             options["cache"] = False
         elif not step.output_ports:
             # v1 reused also what has no outputs.
@@ -118,12 +130,7 @@ class Writer:
         if isinstance(source, Origin):
             if source.producer not in self._results:
                 raise ValueError(f"input {port.name!r} is the output {source.name!r}, which no step writes")
-            if port.reader is None:
-                return Code(f"{self._result(source.producer)}[{source.name!r}]")
-            raise ValueError(
-                f"input {port.name!r}: rows of {source.name!r} are read in the script here: pass it as_mount(), and read its "
-                "files"
-            )
+            return Code(f"{self._result(source.producer)}[{source.name!r}]")
         if isinstance(source, AbstractDataset):
             return self.data(source)
         if isinstance(source, DataReference):
@@ -140,8 +147,13 @@ class Writer:
         """The expression for a dataset or a path on a datastore."""
         self.use("pipelite", "Dataset")
         if isinstance(value, AbstractDataset):
-            return Code(ast.unparse(_Paths(self).visit(ast.parse(value.code, mode="eval"))))
-        return Code(f"Dataset.from_files({(value.datastore_name, value.path_on_datastore)!r})")
+            code = ast.unparse(_Paths(self).visit(ast.parse(value.code, mode="eval")))
+        else:
+            code = f"Dataset.from_files({(value.datastore_name, value.path_on_datastore)!r})"
+        if not self._by_definition:
+            return Code(code)
+        self.use("pipelite.azureml.identities", "by_definition")
+        return Code(f"by_definition({code})")
 
     def path(self, path: str) -> Code:
         """The expression for an absolute path: a text, or where that is possible a path from where the module lies."""
@@ -155,8 +167,17 @@ class Writer:
     # The whole.
 
     def reserve(self, name: str, steps: Sequence[PipelineStep]) -> str:
-        """Have no step take the name of a pipeline's function, nor of its parameters; gives one for the function."""
-        self._taken.update(parameter.name for step in steps for parameter in step.parameters)
+        """Have no step take the name of a pipeline's function, nor of its parameters; gives one for the function.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is called like something that the module needs.
+        """
+        for parameter in collect_parameters(steps):
+            if parameter.name in (*_KNOWN, *keyword.kwlist):
+                raise ValueError(f"a parameter cannot be called {parameter.name!r} here; give it another name")
+            self._taken.add(parameter.name)
         return self._unique(name, "pipeline")
 
     def add(self, steps: Sequence[PipelineStep], function: str, **options: Any) -> None:
@@ -216,12 +237,11 @@ class Writer:
     def _reference(self, reference: DataReference) -> Code:
         store = reference.datastore.native
         path = (reference.path_on_datastore or "").strip("/")
-        if store.is_local:
+        if store.is_local and not self._by_definition:
             self.use("pathlib", "Path")
             found = self.path("/".join(filter(None, (store.url.removeprefix("file://"), path))))
             return found if found.text.startswith(_HERE) else Code(f"Path({found.text})")
-        self.use("pipelite", "Dataset")
-        return Code(f"Dataset.from_files({(reference.datastore.name, path)!r})")
+        return self.data(DataPath(reference.datastore, path))
 
     def _unique(self, name: str, kind: str) -> str:
         """A name of the module; one that is taken first gets its kind behind it, and then numbers."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelite.azureml.core.run import Run, failure_of, kept_files, read_metrics, wait_for_end
+from pipelite.azureml.core.run import LoggingRun, Run, ScriptRun, failure_of, kept_files, read_metrics, wait_for_end
 from pipelite.azureml.exceptions import UserErrorException
 from pipelite.errors import PipeliteError
 
@@ -28,6 +28,7 @@ _GRAPH_STATUSES = {
     "reused": "Finished",
     "failed": "Failed",
     "skipped": "Canceled",
+    "canceling": "Running",
     "canceled": "Canceled",
     "interrupted": "Failed",
 }
@@ -46,9 +47,10 @@ class PipelineRun(Run):
 
     @staticmethod
     def get(workspace: Workspace, run_id: str, **others: Any) -> PipelineRun:
-        found = Run.get(workspace, run_id)
-        assert isinstance(found, PipelineRun)
-        return found
+        native = workspace.native.run(run_id)
+        from pipelite.azureml.core.experiment import Experiment
+
+        return PipelineRun(Experiment(workspace, native.experiment), native.id, _run=native)
 
     @staticmethod
     def get_pipeline_runs(workspace: Workspace, pipeline_id: str, **others: Any) -> list[PipelineRun]:
@@ -61,6 +63,10 @@ class PipelineRun(Run):
             if (each.record.options.get("published") or {}).get("id") == pipeline_id
         ]
         return [PipelineRun(Experiment(workspace, each.experiment), each.id, _run=each) for each in runs]
+
+    @property
+    def type(self) -> str:
+        return "azureml.PipelineRun"
 
     def get_status(self) -> str:
         return _GRAPH_STATUSES[self._native.status]
@@ -98,7 +104,7 @@ class PipelineRun(Run):
         for name in self._native.steps:
             yield StepRun(self, name)
 
-    def get_children(self, recursive: bool = False, **others: Any) -> Iterator[StepRun]:
+    def get_children(self, recursive: bool = False, tags: Any = None, properties: Any = None) -> Iterator[StepRun]:
         return self.get_steps()
 
     def find_step_run(self, name: str) -> list[StepRun]:
@@ -142,6 +148,17 @@ class PipelineRun(Run):
         )
 
 
+class ParentRun(PipelineRun, LoggingRun):
+    """The run of the pipeline, as the script of one of its steps has it: what it logs there is what that step logged."""
+
+    def __init__(self, step: ScriptRun) -> None:
+        super().__init__(step.experiment, step.id.partition("/")[0])
+        self._step_run = step
+
+    def _tell(self, what: str, name: str, *values: Any, **named: Any) -> None:
+        self._step_run._tell(what, name, *values, **named)
+
+
 class StepRun(Run):
     """One step of a run."""
 
@@ -170,14 +187,20 @@ class StepRun(Run):
 
     @property
     def properties(self) -> dict[str, str]:
-        """Of a reused one, where its outputs come from."""
+        """Those that its script gave it; of a reused one, also where its outputs come from."""
+        given = super().properties
         if not self._step.reused:
-            return {}
+            return given
         rows = self.experiment.workspace.store.database.read(
             "SELECT run_id, name FROM step_runs WHERE id = ?", (self._step.record.computed_by,)
         )
         run, step = rows[0]["run_id"], rows[0]["name"]
-        return {"azureml.reusedrunid": f"{run}/{step}", "azureml.reusednodeid": step, "azureml.reusedpipeline": run}
+        return {
+            **given,
+            "azureml.reusedrunid": f"{run}/{step}",
+            "azureml.reusednodeid": step,
+            "azureml.reusedpipeline": run,
+        }
 
     def get_status(self) -> str:
         return _GRAPH_STATUSES[self._step.status]

@@ -141,6 +141,7 @@ class DatabricksStep(ProcessStep):
 
     def check(self) -> None:
         """Make sure that a script of this machine is there."""
+        super().check()
         if self._kind == "python_script_name" and not os.path.isfile(os.path.join(self.folder, self._what)):
             raise ValueError(f"step {self.name!r}: there is no script {self._what!r} in {self.folder!r}")
 

@@ -142,10 +142,13 @@ class ParallelRunConfig:
 
 
 class _LaterStep(PipelineStep):
-    """A step that cannot be run yet."""
+    """A step that cannot be run here."""
 
-    def __init__(self, name: str = "", *_: Any, **__: Any) -> None:
-        raise NotOnOneBoxError(f"step {name!r}: {type(self).__name__} cannot be run yet; it comes in a later version")
+    #: What to do instead.
+    instead = "it comes in a later version"
+
+    def __init__(self, name: Any = "", *_: Any, **__: Any) -> None:
+        raise NotOnOneBoxError(f"step {name!r}: {type(self).__name__} cannot be run here; {self.instead}")
 
 
 class ParallelRunStep(_LaterStep):
@@ -266,3 +269,37 @@ class MpiStep(_LaterStep):
 
 class RScriptStep(_LaterStep):
     """A script in R."""
+
+    instead = "run it by a CommandStep(command='Rscript ...')"
+
+
+class ModuleStep(_LaterStep):
+    """A module that was kept on its own."""
+
+    instead = "make its script a PythonScriptStep"
+
+
+class SynapseSparkStep(_LaterStep):
+    """A script on Spark in Synapse."""
+
+    instead = "a PythonScriptStep whose script makes a Spark session of its own runs on the Spark of this machine"
+
+
+class AzureBatchStep(_LaterStep):
+    """A program on machines of Azure Batch."""
+
+    instead = "run it by a CommandStep"
+
+
+class KustoStep(_LaterStep):
+    """A query on Azure Data Explorer."""
+
+    instead = "have the script of a PythonScriptStep ask it"
+
+
+class AutoMLStepRun(_LaterStep):
+    """The run of an `AutoMLStep`."""
+
+
+class HyperDriveStepRun(_LaterStep):
+    """The run of a `HyperDriveStep`."""

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipelite.azureml._notices import note_ignored
 from pipelite.azureml.core.compute import native_target
 from pipelite.azureml.pipeline.core.graph import PipelineParameter
 from pipelite.azureml.pipeline.core.ports import OutputPort
@@ -43,6 +44,16 @@ class ProcessStep(PipelineStep):
         """What its process gets a copy of."""
         return os.path.abspath(self.source_directory or self.default_source_directory or os.getcwd())
 
+    def _check_runconfig_params(self, given: Mapping[str, Any] | None) -> None:
+        known = ("NodeCount", "MpiProcessCountPerNode", "TensorflowWorkerCount", "TensorflowParameterServerCount")
+        for name, value in (given or {}).items():
+            if name not in known:
+                raise ValueError(
+                    f"step {self.name!r}: runconfig_pipeline_params has {name!r}; it takes {', '.join(known)}"
+                )
+            note_ignored(f"{name} in runconfig_pipeline_params")
+            self.unused_parameters.append(value)
+
     def _write(self, writer: Writer, head: list[Any], command: list[Any] | None = None, **more: Any) -> None:
         writer.use("pipelite.azureml.script_steps", "script_step")
         calls: dict[str, Any] = {}
@@ -62,11 +73,14 @@ class ProcessStep(PipelineStep):
         if environment is not None:
             writer.use("pipelite.steps", "Environment")
         direct = [port.name for port in self.input_ports if port.is_direct]
+        mounted = [port.name for port in self.input_ports if port.is_named and not port.is_direct]
         given: dict[str, Any] = {
             "command" if command is not None else "arguments": [*(command or []), *words],
             "parameters": parameters,
             "datasets": direct,
-            "inputs": [port.name for port in self.input_ports if port.name not in shown and port.name not in direct],
+            "mounted": mounted,
+            "rows": {port.name: port.rows.calls for port in self.input_ports if port.rows is not None},
+            "inputs": [port.name for port in self.input_ports if port.name not in (*shown, *direct, *mounted)],
             "outputs": [self._output(port, writer) for port in self.output_ports if port.name not in shown],
             "variables": {} if self.runconfig is None else self.runconfig.all_variables(),
             "destinations": {port.name: port.destination for port in self.output_ports if port.destination},
@@ -122,7 +136,6 @@ class PythonScriptStep(ProcessStep):
         **others: Any,
     ) -> None:
         compute_target = take_target(compute_target, others, "PythonScriptStep")
-        _check_runconfig_params(runconfig_pipeline_params, name or script_name)
         self.script_name = script_name
         super().__init__(
             name or script_name,
@@ -136,9 +149,11 @@ class PythonScriptStep(ProcessStep):
             allow_reuse=allow_reuse,
             version=version,
         )
+        self._check_runconfig_params(runconfig_pipeline_params)
 
     def check(self) -> None:
         """Make sure that the script is there, as v1 did when a pipeline was made."""
+        super().check()
         if not os.path.isfile(os.path.join(self.folder, self.script_name)):
             raise ValueError(f"step {self.name!r}: there is no script {self.script_name!r} in {self.folder!r}")
 
@@ -217,7 +232,6 @@ class CommandStep(ProcessStep):
         **others: Any,
     ) -> None:
         compute_target = take_target(compute_target, others, "CommandStep")
-        _check_runconfig_params(runconfig_pipeline_params, name or "command")
         script_run = getattr(runconfig, "run_config", None)
         if script_run is not None:
             source_directory = source_directory or runconfig.source_directory
@@ -237,9 +251,7 @@ class CommandStep(ProcessStep):
             allow_reuse=allow_reuse,
             version=version,
         )
-
-    def check(self) -> None:
-        """There is nothing to look for."""
+        self._check_runconfig_params(runconfig_pipeline_params)
 
     def write(self, writer: Writer) -> None:
         """Write it as code: a shell reads it, as v1's did."""
@@ -248,10 +260,3 @@ class CommandStep(ProcessStep):
         else:
             # The words of a list were joined by spaces.
             self._write(writer, [None], command=["sh", "-c", 'eval "$*"', "command"])
-
-
-def _check_runconfig_params(given: Mapping[str, Any] | None, step: str) -> None:
-    known = ("NodeCount", "MpiProcessCountPerNode", "TensorflowWorkerCount", "TensorflowParameterServerCount")
-    for name in given or {}:
-        if name not in known:
-            raise ValueError(f"step {step!r}: runconfig_pipeline_params has {name!r}; it takes {', '.join(known)}")

@@ -24,7 +24,7 @@ class HyperParameterSampling:
         if not parameter_space:
             raise ValueError(f"{kind} needs a parameter")
         for name, expression in parameter_space.items():
-            if not isinstance(expression, tuple) or len(expression) != 2:
+            if not isinstance(expression, list) or len(expression) != 2:
                 raise ValueError(f"{kind}: parameter {name!r} is {expression!r}; choice(...) and the like are expected")
             if self._known and expression[0] not in self._known:
                 raise ValueError(f"{kind}: parameter {name!r} is {expression[0]}; it takes {', '.join(self._known)}")
