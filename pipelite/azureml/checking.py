@@ -442,7 +442,7 @@ def _result(function: _Named) -> Any:
         return None
     for module in _EXPORTED:
         found = getattr(importlib.import_module(f"{_OURS}.{module}"), annotation, None)
-        if isinstance(found, type):
+        if isinstance(found, type) and found.__module__.startswith(_OURS):
             return _Instance(f"{_SDK}.{module}.{annotation}", found)
     return None
 

@@ -30,6 +30,8 @@ _PIPELINE = "azureml_pipeline"
 class ConversionError(AzureMLException):
     """A script makes no pipeline that could be written."""
 
+    exit_code = 2
+
 
 @attrs.frozen
 class Conversion:
