@@ -392,9 +392,9 @@ class _Checker(ast.NodeVisitor):
             self._problem(node, name, hint)
 
     def _problem(self, node: ast.AST, name: str, message: str) -> None:
-        remark = Remark(place=self._place(node), name=name, message=message)
-        if remark not in self.report.problems:
-            self.report.problems.append(remark)
+        place = self._place(node)
+        if all((each.place, each.message) != (place, message) for each in self.report.problems):
+            self.report.problems.append(Remark(place=place, name=name, message=message))
 
     def _use(self, node: ast.AST, name: str) -> None:
         if all(each.name != name for each in self.report.names):

@@ -11,7 +11,8 @@ _REMOVED: tuple[tuple[str, str], ...] = (
         "NumPy removed np.{0} in 1.24: write {0} instead, or give the step an environment with numpy<1.24",
     ),
     (
-        r"No module named 'sklearn\.externals",
+        # Today's has a package of that name again, with other things in it.
+        r"No module named 'sklearn\.externals|cannot import name '\w+' from 'sklearn\.externals",
         "scikit-learn removed sklearn.externals in 0.23: import joblib itself",
     ),
     (

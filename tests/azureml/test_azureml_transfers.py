@@ -9,7 +9,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from jobs_api import TOKEN, JobsApi
+from steps.jobs_api import TOKEN, JobsApi
 
 from pipelite.azureml.core import Experiment, Workspace
 from pipelite.azureml.core.databricks import JarLibrary, PyPiLibrary
@@ -180,7 +180,7 @@ def test_a_copy_that_cannot_be_is_refused_when_it_is_made(ws, given, message):
 def test_a_copy_is_a_step_of_ordinary_pipelines_too(ws, place):
     copy = transfer_step(("copies", "direct"), output="copy")
 
-    assert copy(source=Path("lake/raw")).files == ("a.csv", "deep/b.csv")
+    assert copy(source=Path("lake/raw")).files == ["a.csv", "deep/b.csv"]
     assert (place / "copies/direct/deep/b.csv").read_text() == "2"
     with pytest.raises(DefinitionError, match="source_type='folder' is wrong"):
         transfer_step(("copies", "direct"), source_type="folder")
