@@ -250,7 +250,19 @@ class _Checker(ast.NodeVisitor):
         if node.optional_vars is not None:
             self._bind(node.optional_vars, value)
 
-    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> None:
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        self._go_into(node)
+        self._values.pop(node.name, None)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
+        self._go_into(node)
+        self._values.pop(node.name, None)
+
+    def visit_Lambda(self, node: ast.Lambda) -> None:
+        self._go_into(node)
+
+    def _go_into(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> None:
+        """Within a function, its arguments hide names from outside."""
         outside = dict(self._values)
         arguments = node.args
         for each in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg):
@@ -258,10 +270,6 @@ class _Checker(ast.NodeVisitor):
                 self._values.pop(each.arg, None)
         self.generic_visit(node)
         self._values = outside
-        if not isinstance(node, ast.Lambda):
-            self._values.pop(node.name, None)
-
-    visit_AsyncFunctionDef = visit_Lambda = visit_FunctionDef
 
     def _bind(self, target: ast.expr, value: Any) -> None:
         if isinstance(target, ast.Name):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -20,7 +19,7 @@ from pipelite.azureml.pipeline.core.published import PipelineEndpoint, Published
 from pipelite.azureml.pipeline.core.schedule import Schedule
 from pipelite.azureml.running import run_file
 from pipelite.azureml.widgets import RunDetails
-from pipelite.azureml.writing import Code, Writer, is_below, shown, to_identifier
+from pipelite.azureml.writing import Writer, is_below, shown, to_identifier
 
 #: A longer name says too much to be that of a function.
 _LONGEST_NAME = 40
@@ -106,13 +105,15 @@ def convert(file: str, output: str | None = None) -> Conversion:
         for values, options in each.submissions
     ]
     description = next((each.pipeline.description for each in chosen if each.pipeline.description), None)
-    return Conversion(writer.text(description or f"The pipelines of {os.path.basename(file)}.", main), functions, stopped)
+    return Conversion(
+        writer.text(description or f"The pipelines of {os.path.basename(file)}.", main), functions, stopped
+    )
 
 
 def _name_of(noted: _Noted) -> str:
-    for name in (*noted.names, noted.pipeline.description):
-        made = to_identifier(name) if name else ""
-        if 0 < len(made) <= _LONGEST_NAME and name[0].isalpha():
+    for name in filter(None, (*noted.names, noted.pipeline.description)):
+        made = to_identifier(name)
+        if len(made) <= _LONGEST_NAME and name[0].isalpha():
             return made
     return _PIPELINE
 
@@ -156,6 +157,8 @@ class _NotRun:
         return f"<not run: {self._noted.names[0]}>"
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
         raise _Stop(f"{name!r} of what a run gives is not there before one has run")
 
 

@@ -189,9 +189,11 @@ def test_converting_runs_and_publishes_nothing(folder, tmp_path):
 
 def test_what_is_written_reads_well(text, folder):
     assert '@pipeline(name="sales-report")\ndef sales_report(least: int = 2):\n' in text
-    assert text.startswith('"""What was sold"""\n\nfrom pathlib import Path\n\nfrom pipelite import Dataset, pipeline\n')
+    assert text.startswith(
+        '"""What was sold"""\n\nfrom pathlib import Path\n\nfrom pipelite import Dataset, pipeline\n'
+    )
     assert 'source_directory=HERE / "steps",' in text
-    assert "raw=HERE / \".pipelite/data/raw\"" in text
+    assert 'raw=HERE / ".pipelite/data/raw"' in text
     assert 'variables={"CURRENCY": \'the "euro"\'},' in text
     assert "    tidy_out = tidy()\n    tidy_out.after(tell_out)\n" in text
     assert 'if __name__ == "__main__":\n    sales_report.run(least=3)\n' in text
@@ -250,7 +252,7 @@ def test_a_script_without_a_pipeline_or_with_an_error_says_so(folder):
     ("code", "expected"),
     [
         ("f('a', 1)", 'f("a", 1)'),
-        ("f('say \"a\"', 'it\\'s')", "f('say \"a\"', \"it's\")"),
+        ("f('say \"a\"', 'it\\'s')", 'f(\'say "a"\', "it\'s")'),
         ("{'a': ('b',), 'c': [HERE / 'd']}", '{"a": ("b",), "c": [HERE / "d"]}'),
         ("Dataset.get('a', 1).take(3)[0]", 'Dataset.get("a", 1).take(3)[0]'),
         (

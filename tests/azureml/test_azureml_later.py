@@ -147,7 +147,11 @@ def test_a_wrong_setting_of_automl_is_a_value_error(wrong, message):
 
 
 def test_automl_takes_its_settings_and_says_that_it_comes_later(workspace):
-    settings = {"experiment_timeout_minutes": 20, "max_concurrent_iterations": 4, "primary_metric": "spearman_correlation"}
+    settings = {
+        "experiment_timeout_minutes": 20,
+        "max_concurrent_iterations": 4,
+        "primary_metric": "spearman_correlation",
+    }
     config = AutoMLConfig(
         task="regression", compute_target="cluster", training_data="frame", label_column_name="y", **settings
     )

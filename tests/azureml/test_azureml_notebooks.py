@@ -111,7 +111,8 @@ def test_a_file_is_written_where_variables_say_and_appended_to(book, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("cell", "line"), [("a = 1\n\nraise KeyError('x')", 3), ("a = 1\nf(", 2), ("%%writefile no/such/folder.txt\nx", None)]
+    ("cell", "line"),
+    [("a = 1\n\nraise KeyError('x')", 3), ("a = 1\nf(", 2), ("%%writefile no/such/folder.txt\nx", None)],
 )
 def test_an_error_names_its_cell_and_line(book, cell, line):
     notebook = book("x = 1", cell)

@@ -9,7 +9,6 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from steps.jobs_api import TOKEN, JobsApi
 
 from pipelite.azureml.core import Experiment, Workspace
 from pipelite.azureml.core.databricks import JarLibrary, PyPiLibrary
@@ -21,6 +20,7 @@ from pipelite.azureml.pipeline.steps import AdlaStep, DatabricksStep, DataTransf
 from pipelite.azureml.script_steps import script_step
 from pipelite.azureml.transfer_steps import transfer_step
 from pipelite.errors import CommandError, DefinitionError, StepFailed
+from steps.jobs_api import TOKEN, JobsApi
 
 pytest.importorskip("pandas")
 pytest.importorskip("pyarrow")
@@ -145,7 +145,8 @@ def test_copies_are_reused_while_source_and_target_are_the_same(copied):
 
     assert {step.name: "azureml.reusedrunid" in step.properties for step in second.get_steps()} == {
         **dict.fromkeys(("folder", "file as it is called", "file into what is there", "file into a folder"), True),
-        **{"a copy of a copy": True, "show": True},
+        "a copy of a copy": True,
+        "show": True,
     }
 
 
@@ -275,7 +276,7 @@ class TestDatabricks:
         (place / "steps/clean.py").write_text(textwrap.dedent(CLEAN))
         rows = DataReference(Datastore(ws, "lake"), data_reference_name="rows", path_on_datastore="raw/a.csv")
         clean = PipelineData("clean")
-        step = DatabricksStep(
+        DatabricksStep(
             "clean",
             num_workers=1,
             python_script_name="clean.py",

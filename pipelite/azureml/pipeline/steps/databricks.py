@@ -11,7 +11,7 @@ from pipelite.azureml._notices import note_ignored
 from pipelite.azureml.data.data_reference import DataReference
 from pipelite.azureml.exceptions import NotOnOneBoxError
 from pipelite.azureml.pipeline.core.graph import PipelineParameter
-from pipelite.azureml.pipeline.core.ports import InputPort
+from pipelite.azureml.pipeline.core.ports import InputPort, OutputPort
 from pipelite.azureml.pipeline.steps.scripts import ProcessStep
 from pipelite.azureml.writing import Code, Writer
 
@@ -110,7 +110,9 @@ class DatabricksStep(ProcessStep):
             raise ValueError(f"step {name!r} needs existing_cluster_id, num_workers, or min_workers and max_workers")
         self._cluster_id = existing_cluster_id
         libraries = (maven_libraries, pypi_libraries, egg_libraries, jar_libraries, rcran_libraries)
-        self._libraries = dict(zip(_LIBRARIES, (list(each or ()) for each in libraries), strict=True))
+        self._libraries: dict[str, list[Any]] = dict(
+            zip(_LIBRARIES, (list(each or ()) for each in libraries), strict=True)
+        )
         self._notebook_params = dict(notebook_params or {})
         self._timeout_s = timeout_seconds
         for setting, value in (("run_name", run_name), ("permit_cluster_restart", permit_cluster_restart)):
@@ -159,7 +161,7 @@ class DatabricksStep(ProcessStep):
 
     def _pass_ports(self) -> None:
         """Scripts find paths behind the names of inputs and outputs."""
-        ports = [*self.input_ports, *self.output_ports]
+        ports: list[InputPort | OutputPort] = [*self.input_ports, *self.output_ports]
         for value, port in zip([*self._given_inputs, *self._given_outputs], ports, strict=True):
             self.arguments += [f"-{port.name}", value]
         for kind, libraries in self._libraries.items():
@@ -168,13 +170,15 @@ class DatabricksStep(ProcessStep):
                     f"step {self.name!r}: {kind}_libraries= are for a cluster; a script runs on the Spark of this machine, "
                     "which finds JARs by its own spark-defaults.conf"
                 )
-        note_ignored("the cluster of a DatabricksStep with python_script_name, which runs on the Spark of this machine,")
+        note_ignored(
+            "the cluster of a DatabricksStep with python_script_name, which runs on the Spark of this machine,"
+        )
 
     def _refuse_ports(self) -> None:
-        for port in self.output_ports:
+        if self.output_ports:
             raise NotOnOneBoxError(
                 f"step {self.name!r}: {self._kind} runs on a cluster, which does not reach the place of the output "
-                f"{port.name!r} on this machine; have it write to a place of its own, and pass the address as a parameter"
+                f"{self.output_ports[0].name!r} on this machine; have it write to a place of its own, and pass the address as a parameter"
             )
         for port in self.input_ports:
             _address(port, self.name, self._kind)

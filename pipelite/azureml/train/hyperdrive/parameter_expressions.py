@@ -23,9 +23,7 @@ def choice(*options: Any) -> Expression:
 
 def randint(upper: int) -> Expression:
     """A whole number from 0 to below `upper`."""
-    if not isinstance(upper, int) or upper < 1:
-        raise ValueError(f"randint({upper!r}) is wrong; a whole number from 1 is expected")
-    return ["randint", [upper]]
+    return ["randint", [_whole("randint", upper)]]
 
 
 def uniform(min_value: float, max_value: float) -> Expression:
@@ -74,7 +72,7 @@ def _ordered(name: str, low: float, high: float) -> list[float]:
     return [low, high]
 
 
-def _whole(name: str, q: int) -> int:
-    if not isinstance(q, int) or q < 1:
-        raise ValueError(f"{name}: q={q!r} is wrong; a whole number from 1 is expected")
-    return q
+def _whole(name: str, value: Any) -> int:
+    if not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name}: {value!r} is wrong; a whole number from 1 is expected")
+    return value

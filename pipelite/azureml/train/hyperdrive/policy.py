@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class EarlyTerminationPolicy:
     """Looked at each time that so many values of the metric were logged, after the first few.
@@ -13,13 +15,14 @@ class EarlyTerminationPolicy:
     """
 
     def __init__(self, evaluation_interval: int = 1, delay_evaluation: int = 0) -> None:
-        kind = type(self).__name__
-        if not isinstance(evaluation_interval, int) or evaluation_interval < 1:
-            raise ValueError(f"{kind}: evaluation_interval={evaluation_interval!r}; a whole number from 1 is expected")
-        if not isinstance(delay_evaluation, int) or delay_evaluation < 0:
-            raise ValueError(f"{kind}: delay_evaluation={delay_evaluation!r}; a whole number from 0 is expected")
+        self._check("evaluation_interval", evaluation_interval, 1)
+        self._check("delay_evaluation", delay_evaluation, 0)
         self.evaluation_interval = evaluation_interval
         self.delay_evaluation = delay_evaluation
+
+    def _check(self, name: str, value: Any, least: int) -> None:
+        if not isinstance(value, int) or value < least:
+            raise ValueError(f"{type(self).__name__}: {name}={value!r}; a whole number from {least} is expected")
 
 
 class BanditPolicy(EarlyTerminationPolicy):
@@ -48,11 +51,9 @@ class TruncationSelectionPolicy(EarlyTerminationPolicy):
 
     def __init__(self, truncation_percentage: int, evaluation_interval: int = 1, delay_evaluation: int = 0) -> None:
         super().__init__(evaluation_interval, delay_evaluation)
-        if not isinstance(truncation_percentage, int) or not 1 <= truncation_percentage <= 99:
-            raise ValueError(
-                f"TruncationSelectionPolicy: truncation_percentage={truncation_percentage!r}; a whole number from 1 to 99 is "
-                "expected"
-            )
+        self._check("truncation_percentage", truncation_percentage, 1)
+        if truncation_percentage > 99:
+            raise ValueError(f"TruncationSelectionPolicy: truncation_percentage={truncation_percentage} is above 99")
         self.truncation_percentage = truncation_percentage
 
 

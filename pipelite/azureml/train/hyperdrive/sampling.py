@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from pipelite.azureml.train.hyperdrive.parameter_expressions import Expression
 
@@ -19,7 +20,7 @@ class HyperParameterSampling:
     #: Distributions that it knows; empty for all.
     _known: tuple[str, ...] = ()
 
-    def __init__(self, parameter_space: Mapping[str, Expression], properties: Mapping[str, str] | None = None) -> None:
+    def __init__(self, parameter_space: Mapping[str, Any], properties: Any = None) -> None:
         kind = type(self).__name__
         if not parameter_space:
             raise ValueError(f"{kind} needs a parameter")
