@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 
-import numpy
+import numpy as np
 import pytest
 
 from pipelite.azureml.core import Dataset, Experiment, RunConfiguration, ScriptRunConfig
@@ -320,7 +320,7 @@ def test_two_parameters_of_a_name_have_the_same_default(ws):
         (1, 2, 2.0),
         (1, True, "2"),
         (0.5, 0.25, 1),
-        (0.5, numpy.float64(0.25), "0.25"),
+        (0.5, np.float64(0.25), "0.25"),
         ("a", "b", 1),
         (True, False, 1),
     ],
@@ -415,7 +415,7 @@ def test_a_cluster_is_this_box_unless_the_workspace_has_a_target_of_that_name(ws
     cluster = ComputeTarget.create(ws, "cpu", AmlCompute.provisioning_configuration(max_nodes=4))
     for target in (cluster, "cpu", ("cpu", "AmlCompute"), "never-heard-of"):
         assert "compute=" not in Pipeline(ws, [step(compute_target=target)]).code
-    ws.native.compute["cpu"] = {"kind": "processes", "size": 1}
+    ws.native.compute["cpu"] = {"kind": "local"}
     for target in (cluster, "cpu", ("cpu", "AmlCompute")):
         assert "compute='cpu'" in Pipeline(ws, [step(compute_target=target)]).code
 
