@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,8 @@ STATUSES = {
     "canceled": "Canceled",
     "interrupted": "Failed",
 }
+#: How long a script waits for a file that it uploaded to be recorded, at most.
+_RECORDED_WITHIN_S = 10
 #: The tag of a run of a script on its own, which is no run of a pipeline for scripts.
 SCRIPT_RUN = "azureml.script_run"
 
@@ -365,6 +368,9 @@ class ScriptRun(LoggingRun):
     def __init__(self, here: StepContext) -> None:
         self._here = here
         self._workspace: Any = None
+        #: What this process logged: others see it when the owner of the run has recorded it.
+        self._metrics: dict[str, Any] = {}
+        self._uploaded: set[str] = set()
 
     @property
     def id(self) -> str:
@@ -452,7 +458,8 @@ class ScriptRun(LoggingRun):
         return {"runId": self.id, "status": "Running", "properties": {}}
 
     def get_metrics(self, name: str | None = None, **others: Any) -> dict[str, Any]:
-        return read_metrics(self._native, self._here.name, name)
+        """What this script logged."""
+        return {key: value for key, value in self._metrics.items() if name in (None, key)}
 
     def get_file_names(self) -> list[str]:
         return sorted(self._files())
@@ -474,10 +481,18 @@ class ScriptRun(LoggingRun):
         copy_kept(self._files(), name, output_file_path, self.id)
 
     def _files(self) -> dict[str, Path]:
-        return kept_files(self._native, str(self._here.name))
+        until = time.monotonic() + _RECORDED_WITHIN_S
+        while True:
+            found = kept_files(self._native, str(self._here.name))
+            if self._uploaded <= found.keys() or time.monotonic() > until:
+                return found
+            time.sleep(0.05)
 
     def _tell(self, what: str, name: str, *values: Any, **named: Any) -> None:
         getattr(self._here, what)(name, *_as_files(self._here, what, name, values), **named)
+        _remember(self._metrics, what, name, values, named)
+        if what in ("upload_file", "log_image"):
+            self._uploaded.add(name)
 
 
 class OfflineRun(LoggingRun):
@@ -495,7 +510,7 @@ class OfflineRun(LoggingRun):
         return "Running"
 
     def get_metrics(self, name: str | None = None, **others: Any) -> dict[str, Any]:
-        """The numbers and texts that were logged."""
+        """What was logged."""
         return {key: value for key, value in self._metrics.items() if name in (None, key)}
 
     def get_tags(self) -> dict[str, str]:
@@ -523,8 +538,7 @@ class OfflineRun(LoggingRun):
     def _tell(self, what: str, name: str, *values: Any, **named: Any) -> None:
         shown = ", ".join([repr(name), *map(repr, values), *(f"{k}={v!r}" for k, v in named.items() if v is not None)])
         print(f"Attempted to {what} {shown}")
-        if what == "log":
-            _add(self._metrics, name, "scalar", values[0])
+        _remember(self._metrics, what, name, values, named)
         if what == "tag":
             self.tags[name] = values[0]
 
@@ -599,6 +613,16 @@ def _add(found: dict[str, Any], name: str, kind: str, value: Any) -> None:
         found[name] = [*_listed(found[name]), value]
     else:
         found[name] = value
+
+
+def _remember(found: dict[str, Any], what: str, name: str, values: Sequence[Any], named: Mapping[str, Any]) -> None:
+    """Add what was logged by a call to what was logged before, in the form that `get_metrics` gives."""
+    kind = what.removeprefix("log_")
+    if what == "log":
+        value = values[0]
+        _add(found, name, "scalar", value.item() if hasattr(value, "item") else value)
+    elif what.startswith("log_"):
+        _add(found, name, kind, named if kind == "row" else values[0])
 
 
 def _listed(value: Any) -> list[Any]:
