@@ -393,7 +393,7 @@ def test_an_estimator_step_is_a_script_step(ws):
         compute_target="cpu",
     )
     assert isinstance(made, PythonScriptStep)
-    assert "'--x', Output('x')" in Pipeline(ws, [made]).code
+    assert '"--x", Output("x")' in Pipeline(ws, [made]).code
 
 
 def test_a_command_step_takes_a_text_a_list_or_a_script_run_config(ws):
@@ -417,7 +417,7 @@ def test_a_cluster_is_this_box_unless_the_workspace_has_a_target_of_that_name(ws
         assert "compute=" not in Pipeline(ws, [step(compute_target=target)]).code
     ws.native.compute["cpu"] = {"kind": "local"}
     for target in (cluster, "cpu", ("cpu", "AmlCompute")):
-        assert "compute='cpu'" in Pipeline(ws, [step(compute_target=target)]).code
+        assert 'compute="cpu"' in Pipeline(ws, [step(compute_target=target)]).code
 
 
 def test_what_v1_refused_and_scripts_write_works_with_a_warning(ws):
