@@ -81,15 +81,7 @@ def convert(file: str, output: str | None = None) -> Conversion:
     # From another place altogether, a relative path would say no less of this machine than an absolute one.
     root = home if is_below(folder, home) else folder if is_below(home, folder) else None
     noted: dict[Pipeline, _Noted] = {}
-    stopped = None
-    with _recording(noted):
-        try:
-            run_file(file)
-        except _Stop as stop:
-            stopped = f"{_line_of(stop, file)}: {stop}"
-        except SystemExit as exc:
-            if exc.code not in (None, 0):
-                raise ConversionError(f"{file} ended itself with {exc.code!r}") from exc
+    stopped = _follow(file, noted)
     chosen = [each for each in noted.values() if each.names] or list(noted.values())
     if not chosen:
         raise ConversionError(f"{file} makes no pipeline{f': it was followed up to {stopped}' if stopped else ''}")
@@ -99,15 +91,34 @@ def convert(file: str, output: str | None = None) -> Conversion:
     for function, each in zip(functions, chosen, strict=True):
         options = {} if each.experiment in (None, function) else {"name": each.experiment}
         each.pipeline.write(writer, function, **options)
-    main = [
+    # To run the same twice is to run it once.
+    main = dict.fromkeys(
         _call(writer, function, values, options)
         for function, each in zip(functions, chosen, strict=True)
         for values, options in each.submissions
-    ]
-    description = next((each.pipeline.description for each in chosen if each.pipeline.description), None)
-    return Conversion(
-        writer.text(description or f"The pipelines of {os.path.basename(file)}.", main), functions, stopped
     )
+    descriptions = [each.pipeline.description for each in chosen if each.pipeline.description]
+    description = descriptions[0] if descriptions else f"The pipelines of {os.path.basename(file)}."
+    return Conversion(writer.text(description, [*main]), functions, stopped)
+
+
+def _follow(file: str, noted: dict[Pipeline, _Noted]) -> str | None:
+    """Execute a script and note its pipelines; gives why that did not come to its end."""
+    with _recording(noted):
+        try:
+            run_file(file)
+        except _Stop as stop:
+            return f"{_line_of(stop, file)}: {stop}"
+        except (Exception, SystemExit) as exc:
+            if isinstance(exc, SystemExit) and exc.code in (None, 0):
+                return None
+            if any(each.submissions for each in noted.values()):
+                why = traceback.format_exception_only(exc)[0].strip()
+                return f"{_line_of(exc, file)}: {why}; it may need what a pipeline leaves behind when it has run"
+            if isinstance(exc, SystemExit):
+                raise ConversionError(f"{file} ended itself with {exc.code!r}") from exc
+            raise
+    return None
 
 
 def _name_of(noted: _Noted) -> str:
@@ -138,9 +149,12 @@ def _line_of(stop: BaseException, file: str) -> str:
 
 
 class _NotRun:
-    """What a script gets in the place of a run, or of something published."""
+    """What a script gets in the place of a run, of something published, or of a schedule."""
 
-    def __init__(self, noted: _Noted) -> None:
+    id = name = "not-run"
+    status = "Active"
+
+    def __init__(self, noted: _Noted | None = None) -> None:
         self._noted = noted
 
     def wait_for_completion(self, *_: Any, **__: Any) -> str:
@@ -149,12 +163,18 @@ class _NotRun:
     def get_status(self) -> str:
         return "Finished"
 
+    def get_steps(self) -> Iterator[Any]:
+        return iter(())
+
+    get_children = get_steps
+
     def publish_pipeline(self, name: str, *_: Any, **__: Any) -> _NotRun:
-        self._noted.names.append(name)
+        if self._noted is not None:
+            self._noted.names.append(name)
         return self
 
     def __repr__(self) -> str:
-        return f"<not run: {self._noted.names[0]}>"
+        return "<not run>"
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -164,7 +184,7 @@ class _NotRun:
 
 @contextlib.contextmanager
 def _recording(noted: dict[Pipeline, _Noted]) -> Iterator[None]:
-    """Have pipelines noted instead of run, and what only runs could serve end the script."""
+    """Have pipelines noted instead of run, published and scheduled, and what only a run could serve end the script."""
     make = Pipeline.__init__
 
     def init(self: Pipeline, *args: Any, **kwargs: Any) -> None:
@@ -195,23 +215,23 @@ def _recording(noted: dict[Pipeline, _Noted]) -> Iterator[None]:
     def publish_endpoint(workspace: Any, name: str, description: str, pipeline: Any, **_: Any) -> Any:
         return pipeline.publish(name) if isinstance(pipeline, Pipeline) else pipeline
 
-    def stop(*_: Any, **__: Any) -> Any:
-        raise _Stop("what is published is neither started nor scheduled while a script is converted")
+    def add(self: PipelineEndpoint, pipeline: Any) -> None:
+        publish_endpoint(None, self.name, "", pipeline)
 
-    def show(*_: Any, **__: Any) -> None:
-        """There is nothing to show."""
+    def start_nothing(*_: Any, **__: Any) -> _NotRun:
+        return _NotRun()
 
     replaced: list[tuple[Any, str, Any]] = [
         (Pipeline, "__init__", init),
         (Pipeline, "submit", submit),
         (Pipeline, "publish", publish),
-        (PublishedPipeline, "submit", stop),
+        (PublishedPipeline, "submit", start_nothing),
         (PipelineEndpoint, "publish", staticmethod(publish_endpoint)),
-        (PipelineEndpoint, "add", stop),
-        (PipelineEndpoint, "add_default", stop),
-        (Schedule, "create", staticmethod(stop)),
-        (Schedule, "create_for_pipeline_endpoint", staticmethod(stop)),
-        (RunDetails, "show", show),
+        (PipelineEndpoint, "add", add),
+        (PipelineEndpoint, "add_default", add),
+        (Schedule, "create", staticmethod(start_nothing)),
+        (Schedule, "create_for_pipeline_endpoint", staticmethod(start_nothing)),
+        (RunDetails, "show", start_nothing),
     ]
     with contextlib.ExitStack() as stack:
         for owner, name, function in replaced:

@@ -9,7 +9,7 @@ import sys
 import click
 
 from pipelite.cli.options import json_option, workspace_option
-from pipelite.cli.output import print_json, print_text
+from pipelite.cli.output import print_json, print_text, warnings_as_lines
 from pipelite.cli.targets import showing_errors_of
 
 
@@ -34,15 +34,17 @@ def convert(script: str, *, output: str | None) -> None:
     """
     from pipelite.azureml.converting import convert as convert_script
 
+    # A notebook runs in its own folder.
+    target = None if output is None else os.path.abspath(output)
     # What the script prints is not the module.
-    with contextlib.redirect_stdout(sys.stderr), showing_errors_of(script, "converted"):
-        conversion = convert_script(os.path.relpath(script), output)
+    with warnings_as_lines(), contextlib.redirect_stdout(sys.stderr), showing_errors_of(script, "converted"):
+        conversion = convert_script(os.path.relpath(script), target)
     if conversion.stopped:
         click.echo(f"The script was followed up to {conversion.stopped}", err=True)
-    if output is None:
+    if target is None:
         click.echo(conversion.text, nl=False)
         return
-    with open(output, "w", encoding="utf-8") as file:
+    with open(target, "w", encoding="utf-8") as file:
         file.write(conversion.text)
     print_text("\n".join(f"{output}:{name}" for name in conversion.pipelines))
 
@@ -58,7 +60,8 @@ def check(script: str, *, as_json: bool) -> None:
     """
     from pipelite.azureml.checking import check as check_script
 
-    report = check_script(os.path.relpath(script))
+    with warnings_as_lines():
+        report = check_script(os.path.relpath(script))
     if as_json:
         print_json(report.to_json())
     else:

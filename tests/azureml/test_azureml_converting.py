@@ -63,6 +63,7 @@ MAIN = """
     published = run.publish_pipeline(name="sales", description="What was sold", version="1.0")
     for step in run.get_children():
         print(step.name)
+    print(run.get_metrics(recursive=True))
     raise SystemExit("not reached by a conversion")
 """
 PREPARE = """
@@ -105,7 +106,9 @@ TWO = """
     first.submit("train", pipeline_parameters={"rate": 0.25}, continue_on_step_failure=True)
     second = Pipeline(ws, [score])
     endpoint = PipelineEndpoint.publish(ws, name="Score now", description="", pipeline=second)
-    Schedule.create(ws, "nightly", pipeline_id="x", experiment_name="e", recurrence=ScheduleRecurrence("Day", 1))
+    nightly = ScheduleRecurrence("Day", 1)
+    Schedule.create(ws, "nightly", pipeline_id=endpoint.id, experiment_name="e", recurrence=nightly)
+    first.submit("train", pipeline_parameters={"rate": 0.25}, continue_on_step_failure=True)
 """
 
 
@@ -177,7 +180,7 @@ def test_what_is_written_runs_on_its_own_and_reuses_what_the_script_computed(fol
 
 def test_the_script_is_followed_up_to_where_it_needs_a_run(converted):
     assert "the run is Finished" in converted.stderr
-    assert re.search(r"followed up to main.py:\d+: 'get_children' of what a run gives", converted.stderr)
+    assert re.search(r"followed up to main.py:\d+: 'get_metrics' of what a run gives", converted.stderr)
 
 
 def test_converting_runs_and_publishes_nothing(folder, tmp_path):
@@ -215,10 +218,10 @@ def test_a_script_with_two_pipelines_becomes_one_module(folder):
 
     assert done.returncode == 0, done.stderr
     assert "drafts []" in done.stderr
-    assert "neither started nor scheduled while a script is converted" in done.stderr
+    assert "followed up to" not in done.stderr
     assert "def train(rate: float = 0.5):\n    train_step(rate=rate)\n" in done.stdout
     assert "def score_now(rate: float = 0.5):\n    train_step_out = train_step(rate=rate)\n" in done.stdout
-    assert "    train.with_options(keep_going=True).run(rate=0.25)\n" in done.stdout
+    assert done.stdout.count("    train.with_options(keep_going=True).run(rate=0.25)\n") == 1
     # The step that both have is there once.
     assert done.stdout.count("script_step(\n") == 2
     write(folder / "two_converted.py", done.stdout)
@@ -233,6 +236,16 @@ def test_paths_are_seen_from_where_the_module_is_going_to_lie(folder, tmp_path):
 
     assert 'source_directory=HERE / "../steps",' in (folder / "other/two.py").read_text()
     assert f'source_directory="{folder}/steps",' in (tmp_path / "two.py").read_text()
+
+
+def test_a_script_that_fails_for_want_of_a_run_is_converted_up_to_there(folder):
+    write(folder / "wanting.py", TWO.partition("    second =")[0] + "    ws.models['made-by-the-run']\n")
+
+    done = call(folder, "-m", "pipelite", "azureml", "convert", "wanting.py")
+
+    assert done.returncode == 0, done.stderr
+    assert "def train(rate: float = 0.5):\n" in done.stdout
+    assert re.search(r"followed up to wanting.py:\d+: KeyError: 'made-by-the-run'; it may need", done.stderr)
 
 
 def test_a_script_without_a_pipeline_or_with_an_error_says_so(folder):

@@ -28,7 +28,9 @@ class HyperParameterSampling:
             if not isinstance(expression, list) or len(expression) != 2:
                 raise ValueError(f"{kind}: parameter {name!r} is {expression!r}; choice(...) and the like are expected")
             if self._known and expression[0] not in self._known:
-                raise ValueError(f"{kind}: parameter {name!r} is {expression[0]}; it draws from {', '.join(self._known)}")
+                raise ValueError(
+                    f"{kind}: parameter {name!r} is {expression[0]}; it draws from {', '.join(self._known)}"
+                )
             self._check(name, expression)
         self.parameter_space = dict(parameter_space)
 
