@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 
 from pipelite.azureml.core.dataset import AbstractDataset
+from pipelite.azureml.core.experiment import Experiment
 from pipelite.azureml.data.datapath import DataPath
 from pipelite.azureml.exceptions import AzureMLException
 from pipelite.azureml.identities import counts_by_definition
@@ -185,7 +186,7 @@ class _NotRun:
 @contextlib.contextmanager
 def _recording(noted: dict[Pipeline, _Noted]) -> Iterator[None]:
     """Have pipelines noted instead of run, published and scheduled, and what only a run could serve end the script."""
-    make = Pipeline.__init__
+    make, start = Pipeline.__init__, Experiment.submit
 
     def init(self: Pipeline, *args: Any, **kwargs: Any) -> None:
         make(self, *args, **kwargs)
@@ -208,6 +209,13 @@ def _recording(noted: dict[Pipeline, _Noted]) -> Iterator[None]:
         each.submissions.append((values, {name: True for name, value in options.items() if value}))
         return _NotRun(each)
 
+    def submit_any(self: Experiment, config: Any, tags: Any = None, **kwargs: Any) -> Any:
+        if isinstance(config, PublishedPipeline | PipelineEndpoint | _NotRun):
+            return _NotRun()
+        if hasattr(config, "as_pipeline"):
+            return config.as_pipeline(self.workspace).submit(self.name)
+        return start(self, config, tags, **kwargs)
+
     def publish(self: Pipeline, name: str | None = None, *_: Any, **__: Any) -> _NotRun:
         noted[self].names.append(name or "Pipeline")
         return _NotRun(noted[self])
@@ -222,6 +230,7 @@ def _recording(noted: dict[Pipeline, _Noted]) -> Iterator[None]:
         return _NotRun()
 
     replaced: list[tuple[Any, str, Any]] = [
+        (Experiment, "submit", submit_any),
         (Pipeline, "__init__", init),
         (Pipeline, "submit", submit),
         (Pipeline, "publish", publish),

@@ -92,7 +92,7 @@ TELL = """
         file.write(f"{len(lines) - 1} rows of {len(open(os.path.join(given.raw, 'sales.csv')).readlines()) - 1}")
 """
 TWO = """
-    from azureml.core import Workspace
+    from azureml.core import Experiment, ScriptRunConfig, Workspace
     from azureml.pipeline.core import Pipeline, PipelineEndpoint, PipelineParameter, Schedule, ScheduleRecurrence
     from azureml.pipeline.steps import PythonScriptStep
 
@@ -109,6 +109,8 @@ TWO = """
     nightly = ScheduleRecurrence("Day", 1)
     Schedule.create(ws, "nightly", pipeline_id=endpoint.id, experiment_name="e", recurrence=nightly)
     first.submit("train", pipeline_parameters={"rate": 0.25}, continue_on_step_failure=True)
+    alone = Experiment(ws, "alone").submit(ScriptRunConfig("steps", "tidy.py", arguments=["--rate", 1]))
+    Experiment(ws, "again").submit(endpoint)
 """
 
 
@@ -223,7 +225,9 @@ def test_a_script_with_two_pipelines_becomes_one_module(folder):
     assert "def score_now(rate: float = 0.5):\n    train_step_out = train_step(rate=rate)\n" in done.stdout
     assert done.stdout.count("    train.with_options(keep_going=True).run(rate=0.25)\n") == 1
     # The step that both have is there once.
-    assert done.stdout.count("script_step(\n") == 2
+    assert done.stdout.count("script_step(\n") == 3
+    assert "def alone():\n    tidy()\n" in done.stdout
+    assert "    alone.run()\n" in done.stdout
     write(folder / "two_converted.py", done.stdout)
     assert call(folder, "-m", "pipelite", "graph", "two_converted.py:score_now").returncode == 0
 
