@@ -191,6 +191,8 @@ class _Checker(ast.NodeVisitor):
             if path in self.written:
                 name, text = self.written[path]
                 inner.look(text, name)
+            elif not path.endswith(".py"):
+                continue
             elif os.path.isfile(path):
                 with tokenize.open(path) as file:
                     inner.look(file.read(), os.path.relpath(path))

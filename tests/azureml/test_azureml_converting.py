@@ -185,13 +185,6 @@ def test_the_script_is_followed_up_to_where_it_needs_a_run(converted):
     assert re.search(r"followed up to main.py:\d+: 'get_metrics' of what a run gives", converted.stderr)
 
 
-def test_converting_runs_and_publishes_nothing(folder, tmp_path):
-    call(folder, "-m", "pipelite", "azureml", "convert", "two.py", "--workspace", str(tmp_path / "own"))
-
-    workspace = Workspace(tmp_path / "own")
-    assert (list(workspace.runs()), list(workspace.published), list(workspace.schedules)) == ([], [], [])
-
-
 def test_what_is_written_reads_well(text, folder):
     assert '@pipeline(name="sales-report")\ndef sales_report(least: int = 2):\n' in text
     assert text.startswith(
@@ -215,41 +208,45 @@ def test_what_is_written_is_formatted(text, folder):
     assert max(map(len, text.splitlines())) <= WIDTH
 
 
-def test_a_script_with_two_pipelines_becomes_one_module(folder):
-    done = call(folder, "-m", "pipelite", "azureml", "convert", "two.py")
+def test_a_script_with_several_pipelines_becomes_one_module_and_none_of_them_is_run(folder, tmp_path):
+    workspace = Workspace(tmp_path / ".pipelite")
+
+    done = call(folder, "-m", "pipelite", "azureml", "convert", "two.py", "--workspace", str(workspace.path))
 
     assert done.returncode == 0, done.stderr
     assert "drafts []" in done.stderr
     assert "followed up to" not in done.stderr
+    assert (list(workspace.runs()), list(workspace.published), list(workspace.schedules)) == ([], [], [])
     assert "def train(rate: float = 0.5):\n    train_step(rate=rate)\n" in done.stdout
     assert "def score_now(rate: float = 0.5):\n    train_step_out = train_step(rate=rate)\n" in done.stdout
-    assert done.stdout.count("    train.with_options(keep_going=True).run(rate=0.25)\n") == 1
-    # The step that both have is there once.
-    assert done.stdout.count("script_step(\n") == 3
     assert "def alone():\n    tidy()\n" in done.stdout
-    assert "    alone.run()\n" in done.stdout
+    # The step that two have is there once, and so is what is submitted twice.
+    assert done.stdout.count("script_step(\n") == 3
+    assert done.stdout.count("    train.with_options(keep_going=True).run(rate=0.25)\n") == 1
+    assert done.stdout.endswith("    alone.run()\n")
+    module: dict[str, object] = {"__name__": "two_converted", "__file__": str(folder / "two_converted.py")}
     write(folder / "two_converted.py", done.stdout)
-    assert call(folder, "-m", "pipelite", "graph", "two_converted.py:score_now").returncode == 0
-
-
-def test_paths_are_seen_from_where_the_module_is_going_to_lie(folder, tmp_path):
-    words = ("-m", "pipelite", "azureml", "convert", "two.py", "--output")
-
-    call(folder, *words, "other/two.py")
-    call(folder, *words, str(tmp_path / "two.py"))
-
-    assert 'source_directory=HERE / "../steps",' in (folder / "other/two.py").read_text()
-    assert f'source_directory="{folder}/steps",' in (tmp_path / "two.py").read_text()
+    exec(compile(done.stdout, str(folder / "two_converted.py"), "exec"), module)
+    assert [node.name for node in module["score_now"].trace().nodes] == ["train", "score"]
 
 
 def test_a_script_that_fails_for_want_of_a_run_is_converted_up_to_there(folder):
     write(folder / "wanting.py", TWO.partition("    second =")[0] + "    ws.models['made-by-the-run']\n")
 
-    done = call(folder, "-m", "pipelite", "azureml", "convert", "wanting.py")
+    done = call(folder, "-m", "pipelite", "azureml", "convert", "wanting.py", "--output", "other/wanting.py")
 
-    assert done.returncode == 0, done.stderr
-    assert "def train(rate: float = 0.5):\n" in done.stdout
+    assert (done.returncode, done.stdout) == (0, "other/wanting.py:train\n"), done.stderr
     assert re.search(r"followed up to wanting.py:\d+: KeyError: 'made-by-the-run'; it may need", done.stderr)
+    # Paths are seen from where the module lies.
+    assert 'source_directory=HERE / "../steps",' in (folder / "other/wanting.py").read_text()
+
+
+def test_a_module_for_another_place_altogether_has_absolute_paths(folder, tmp_path):
+    call(folder, "-m", "pipelite", "azureml", "convert", "two.py", "--output", str(tmp_path / "two.py"))
+
+    text = (tmp_path / "two.py").read_text()
+    assert f'source_directory="{folder}/steps",' in text
+    assert "HERE" not in text
 
 
 def test_a_script_without_a_pipeline_or_with_an_error_says_so(folder):

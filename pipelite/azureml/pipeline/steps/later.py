@@ -99,6 +99,8 @@ class ParallelRunConfig:
         If a setting is missing or wrong.
     """
 
+    output_action: str
+
     def __init__(
         self,
         environment: Any = None,
@@ -177,7 +179,7 @@ class ParallelRunStep(_LaterStep):
         kinds = {_kind_of(each, name) for each in inputs} - {None}
         if len(kinds) > 1:
             raise ValueError(f"step {name!r}: its inputs are all files or all rows, not some of each")
-        if parallel_run_config.__dict__["output_action"] == "append_row" and output is None:
+        if parallel_run_config.output_action == "append_row" and output is None:
             raise ValueError(f"step {name!r}: output_action='append_row' needs output")
         words = [each for each in arguments or () if isinstance(each, str)]
         if words and arguments and not str(arguments[0]).startswith("-"):
