@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,19 @@ from pipelite.errors import CommandError
 from pipelite.execute import StepContext, current_run
 from pipelite.steps import Input, Output
 from pipelite.steps.commands import encode, find_source, make_step, source_folder, take_list
-from pipelite.steps.running import COMMAND, DATASETS, SOURCE, STDOUT, Surroundings, chosen_python, is_dataset, run_with
+from pipelite.steps.running import (
+    COMMAND,
+    DATASETS,
+    SOURCE,
+    STDOUT,
+    Surroundings,
+    chosen_python,
+    is_dataset,
+    library_variables,
+    run_with,
+)
 from pipelite.steps.spark import spark_command
+from pipelite.store import get_run, hold_store
 
 if TYPE_CHECKING:
     from pipelite.data import Dataset
@@ -27,7 +39,7 @@ SETTING = "surroundings"
 SIZE_LIMIT_BYTES = 300_000_000
 FILES_LIMIT = 2000
 #: What of a source directory Azure took.
-_SNAPSHOT = {
+_SNAPSHOT: dict[str, Any] = {
     "limit_files": FILES_LIMIT,
     "ignore_files": (".amlignore", ".gitignore"),
     "is_ignored_below": False,
@@ -213,8 +225,11 @@ class _AzureSurroundings(Surroundings):
             found[f"AML_PARAMETER_{name}"] = str(text)
         found["AZUREML_DATASET_ENVIRONMENT_VARS"] = ",".join(modes)
         found["AZUREML_DATASET_FILE_OUTPUTS"] = ";".join(setting["folders"])
-        paths = os.environ.get("PYTHONPATH", "")
+        paths = {**os.environ, **library_variables()}.get("PYTHONPATH", "")
         found["PYTHONPATH"] = os.pathsep.join(filter(None, (str(SHIM), paths)))
+        if setting["is program"] and here._interpreter is None:
+            # A command that says `python` means that of the step.
+            found["PATH"] = os.pathsep.join((os.path.dirname(sys.executable), os.environ.get("PATH", "")))
         return {**found, **run_variables(here)}
 
     def argument(self, text: str, variables: Mapping[str, str]) -> str:
@@ -257,12 +272,12 @@ def run_variables(here: StepContext) -> dict[str, str]:
     """What tells a script which run it is part of."""
     from pipelite.azureml import _state
 
-    workspace = _state.open_workspace()
     run_id = here._run_id
     if run_id is None:
         return {}
-    experiment = workspace.run(run_id).experiment
-    subscription, group, name = _state.workspace_names(workspace.store)
+    store = hold_store()
+    experiment = get_run(store, run_id).experiment
+    subscription, group, name = _state.workspace_names(store)
     return {
         "AZUREML_RUN_ID": f"{run_id}/{here.name}",
         "AZUREML_ROOT_RUN_ID": run_id,
@@ -271,7 +286,7 @@ def run_variables(here: StepContext) -> dict[str, str]:
         "AZUREML_ARM_WORKSPACE_NAME": name,
         "AZUREML_ARM_PROJECT_NAME": experiment,
         "AZUREML_EXPERIMENT_ID": _state.make_id("experiment", experiment),
-        "AZUREML_WORKSPACE_ID": _state.make_id(str(workspace.path)),
+        "AZUREML_WORKSPACE_ID": _state.make_id(str(store.path)),
         "AZUREML_SERVICE_ENDPOINT": "http://127.0.0.1",
         "AZUREML_RUN_TOKEN": "local",
         "AZUREML_RUN_TOKEN_EXPIRY": "0",

@@ -110,7 +110,7 @@ class Writer:
         """Call it in the body, with expressions for its inputs."""
         given = ", ".join(f"{name}={shown(value)}" for name, value in inputs.items())
         result = self._results[step] = self._unique_result(f"{self._defined[step]}_out")
-        after = [self._result(each) for each in dict.fromkeys(step._after)]
+        after = [self._result(each) for each in dict.fromkeys(step._after) if each in self._results]
         self._calls.append(_Call(result, f"{self._defined[step]}({given})", after))
         for port in step.output_ports:
             if port.registered_as:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -148,7 +149,14 @@ def make_data(ws, place) -> Callable[[], Pipeline]:
             Dataset.Tabular.from_delimited_files((store, "data/*.csv")).register(ws, "rides")
         reference = DataReference(store, "ref", "data")
         rows = ws.datasets["rides"].as_named_input("rows")
-        script = "from azureml.core import Run\nprint(Run.get_context().input_datasets['rows'].to_pandas_dataframe())\n"
+        script = """
+            from azureml.core import Run
+
+            run = Run.get_context()
+            print(run.input_datasets["rows"].to_pandas_dataframe())
+            run.log("rows", 1)
+            open("outputs/kept.txt", "w").close()
+        """
         write_file(place / "rows/rows.py", script)
         return Pipeline(
             ws,
@@ -164,7 +172,10 @@ def make_data(ws, place) -> Callable[[], Pipeline]:
 
 def test_changed_bytes_count_unless_the_workspace_keeps_to_v1s_rule(make_data):
     finished(make_data("content", "x\n1\n"))
-    assert reusable(make_data("content", "x\n1\n")) == {"ref", "rows"}
+    again = finished(make_data("content", "x\n1\n")).find_step_run("rows")[0]
+    assert "azureml.reusedrunid" in again.properties
+    assert (again.get_metrics(), again.get_file_names()) == ({"rows": 1}, ["outputs/kept.txt"])
+    assert "0  1" in again.get_stdout_log()
     assert reusable(make_data("content", "x\n2\n")) == set()
     run = finished(make_data("definition", "x\n2\n"))
     assert run.find_step_run("ref")[0].get_stdout_log() == "x\n2\n"
@@ -281,6 +292,21 @@ def test_one_that_fails_raises(ws):
     with pytest.raises(ActivityFailedException):
         failing.wait_for_completion()
     assert failing.wait_for_completion(raise_on_error=False)["status"] == "Failed"
+
+
+def test_a_run_is_waited_for_so_long_and_canceled(ws):
+    run = Pipeline(ws, [command("long", "exec sleep 60")]).submit("canceling")
+    with pytest.raises(TimeoutError, match="has not ended within"):
+        run.wait_for_completion(show_output=False, timeout_seconds=0.01)
+    assert run.get_status() in ("NotStarted", "Running")
+    run.cancel()
+    assert run.wait_for_completion(show_output=False) == "Canceled"
+    assert run.get_details()["status"] == "Canceled"
+
+
+def test_python_in_a_command_is_that_of_the_step(ws):
+    run = finished(Pipeline(ws, [command("where", "python -c 'import sys, azureml.core; print(sys.executable)'")]))
+    assert run.find_step_run("where")[0].get_stdout_log().strip() == sys.executable
 
 
 def test_a_run_publishes_the_pipeline_it_was_made_of(ws):

@@ -47,6 +47,9 @@ SCRIPT_RUN = "azureml.script_run"
 class Run:
     """A run: of a pipeline, of one of its steps, or of a script on its own."""
 
+    #: The run that it is a step of.
+    parent: Any = None
+
     def __init__(self, experiment: Experiment, run_id: str, **others: Any) -> None:
         self.experiment = experiment
         self.id = run_id
@@ -151,8 +154,8 @@ class Run:
         return {
             "runId": self.id,
             "status": STATUSES[native.status],
-            "startTimeUtc": _time_text(native.started_at),
-            "endTimeUtc": _time_text(native.ended_at),
+            "startTimeUtc": time_text(native.started_at),
+            "endTimeUtc": time_text(native.ended_at),
             "properties": self.properties,
             "error": None if native.error is None else {"error": {"code": "UserError", "message": native.error}},
         }
@@ -310,7 +313,8 @@ class LoggingRun:
         self, count: int | None = None, tag_key: str | None = None, tag_values: Sequence[str] | None = None
     ) -> list[ChildRun]:
         """Several of them, as many as a number says or as there are values of a tag."""
-        return [self.child_run(each) for each in tag_values or [None] * (count or 0)]
+        names: Sequence[str | None] = tag_values or [None] * (count or 0)
+        return [self.child_run(name) for name in names]
 
     def submit_child(self, config: Any, tags: Any = None, **others: Any) -> Any:
         raise NotOnOneBoxError(
@@ -713,5 +717,5 @@ def _as_files(here: StepContext, what: str, name: str, values: Iterable[Any]) ->
             yield value
 
 
-def _time_text(value: Any) -> str | None:
+def time_text(value: Any) -> str | None:
     return None if value is None else value.isoformat().replace("+00:00", "Z")

@@ -10,7 +10,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelite.azureml.core.run import LoggingRun, Run, ScriptRun, failure_of, kept_files, read_metrics, wait_for_end
+from pipelite.azureml.core.run import (
+    STATUSES,
+    LoggingRun,
+    Run,
+    ScriptRun,
+    failure_of,
+    kept_files,
+    read_metrics,
+    time_text,
+    wait_for_end,
+)
 from pipelite.azureml.exceptions import UserErrorException
 from pipelite.errors import PipeliteError
 
@@ -140,7 +150,10 @@ class PipelineRun(Run):
     def complete(self, *_: Any, **__: Any) -> None:
         raise NotImplementedError("a pipeline run ends by itself")
 
-    fail = child_run = complete
+    fail = complete
+
+    def child_run(self, *_: Any, **__: Any) -> Any:
+        raise NotImplementedError("the children of a pipeline run are its steps")
 
     def __repr__(self) -> str:
         return (
@@ -175,7 +188,7 @@ class StepRun(Run):
 
     @property
     def pipeline_run_id(self) -> str:
-        return self.parent.id
+        return str(self.parent.id)
 
     @property
     def type(self) -> str:
@@ -206,9 +219,15 @@ class StepRun(Run):
         return _GRAPH_STATUSES[self._step.status]
 
     def get_details(self) -> dict[str, Any]:
-        from pipelite.azureml.core.run import STATUSES
-
-        return {"runId": self.id, "status": STATUSES[self._step.status], "properties": self.properties}
+        record = self._step.record
+        return {
+            "runId": self.id,
+            "status": STATUSES[self._step.status],
+            "startTimeUtc": time_text(record.started_at),
+            "endTimeUtc": time_text(record.ended_at),
+            "properties": self.properties,
+            "error": None if record.error is None else {"error": {"code": "UserError", "message": record.error}},
+        }
 
     def get_details_with_logs(self) -> dict[str, Any]:
         return {**self.get_details(), "logFiles": {"70_driver_log.txt": self.get_stdout_log()}}
