@@ -212,7 +212,7 @@ class _Checker(ast.NodeVisitor):
         for each in node.names:
             if each.name == "*" and isinstance(module, _Named):
                 public = getattr(module.thing, "__all__", [name for name in vars(module.thing) if name[0] != "_"])
-                self._values |= {name: _Named(f"{module.name}.{name}", vars(module.thing)[name]) for name in public}
+                self._values |= {name: _Named(f"{module.name}.{name}", getattr(module.thing, name)) for name in public}
             elif module is not None:
                 self._values[each.asname or each.name] = self._attribute(module, each.name, node)
 
@@ -343,9 +343,11 @@ class _Checker(ast.NodeVisitor):
             return None
         whole = f"{base.name}.{name}"
         owner = base.thing if isinstance(base, _Named) else base.cls
-        found = inspect.getattr_static(owner, name, None)
-        if found is None and isinstance(owner, ModuleType):
-            found = _find_module(whole)
+        if isinstance(owner, ModuleType):
+            # A module may load its names when they are asked for.
+            found = getattr(owner, name, None) or _find_module(whole)
+        else:
+            found = inspect.getattr_static(owner, name, None)
         if found is None:
             if isinstance(owner, type) and isinstance(base, _Instance) and _may_have(owner, name):
                 return None

@@ -27,7 +27,14 @@ from pipelite.azureml.pipeline.steps import CommandStep, EstimatorStep, PythonSc
 from pipelite.azureml.pipeline.steps.later import HyperDriveStep, KustoStep, ParallelRunConfig
 from pipelite.azureml.train.automl import AutoMLConfig
 from pipelite.azureml.train.estimator import Estimator
-from pipelite.azureml.train.hyperdrive import BanditPolicy, GridParameterSampling, HyperDriveConfig, choice, uniform
+from pipelite.azureml.train.hyperdrive import (
+    BanditPolicy,
+    GridParameterSampling,
+    HyperDriveConfig,
+    PrimaryMetricGoal,
+    choice,
+    uniform,
+)
 from pipelite.azureml.train.sklearn import SKLearn
 from pipelite.errors import FingerprintError
 
@@ -492,12 +499,13 @@ def test_what_comes_later_is_checked_and_says_so():
         GridParameterSampling({"a": uniform(0, 1)})
     with pytest.raises(ValueError, match="slack_factor or slack_amount"):
         BanditPolicy()
+    sampling = GridParameterSampling({"a": choice(1)})
     with pytest.raises(ValueError, match="one of estimator, run_config and pipeline"):
-        HyperDriveConfig(GridParameterSampling({"a": choice(1)}), "loss", None, 1)
+        HyperDriveConfig(sampling, "loss", PrimaryMetricGoal.MINIMIZE, 1)
     with pytest.raises(ValueError, match="needs entry_script"):
         ParallelRunConfig(environment="x")
     with pytest.raises(NotOnOneBoxError, match="HyperDriveStep cannot be run here"):
-        HyperDriveStep("search")
+        HyperDriveStep("search", HyperDriveConfig(sampling, "loss", PrimaryMetricGoal.MINIMIZE, 1, estimator="e"))
     with pytest.raises(NotOnOneBoxError, match="PythonScriptStep ask it"):
         KustoStep("ask")
 

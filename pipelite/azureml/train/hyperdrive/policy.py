@@ -37,7 +37,7 @@ class BanditPolicy(EarlyTerminationPolicy):
     ) -> None:
         super().__init__(evaluation_interval, delay_evaluation)
         if (slack_factor is None) == (slack_amount is None):
-            raise ValueError("BanditPolicy takes exactly one of slack_factor and slack_amount")
+            raise ValueError("BanditPolicy takes slack_factor or slack_amount, and not both")
         self.slack_factor = slack_factor
         self.slack_amount = slack_amount
 

@@ -47,6 +47,8 @@ class HyperDriveConfig:
         debug_flag: Any = None,
         custom_run_id: str | None = None,
     ) -> None:
+        if [estimator, run_config, pipeline].count(None) != 2:
+            raise ValueError("HyperDriveConfig takes exactly one of estimator, run_config and pipeline")
         if not isinstance(hyperparameter_sampling, HyperParameterSampling):
             raise ValueError(f"HyperDriveConfig: hyperparameter_sampling is {hyperparameter_sampling!r}, which is none")
         if not isinstance(primary_metric_goal, PrimaryMetricGoal):
@@ -54,8 +56,6 @@ class HyperDriveConfig:
                 f"HyperDriveConfig: primary_metric_goal={primary_metric_goal!r}; PrimaryMetricGoal.MAXIMIZE or MINIMIZE is "
                 "expected"
             )
-        if [estimator, run_config, pipeline].count(None) != 2:
-            raise ValueError("HyperDriveConfig takes exactly one of estimator, run_config and pipeline")
         counts = {
             "max_total_runs": max_total_runs,
             "max_concurrent_runs": max_concurrent_runs,
