@@ -21,7 +21,8 @@ def driving(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "script", ["data.py", "engine.py", "peers.py", "schedules.py", "serving.py", "steps.py", "two_daemons.py"]
+    "script",
+    ["azureml.py", "data.py", "engine.py", "peers.py", "schedules.py", "serving.py", "steps.py", "two_daemons.py"],
 )
 def test_a_script_says_what_it_can_do(script):
     command = [sys.executable, str(BENCHMARKS / script), "--help"]

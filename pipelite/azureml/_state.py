@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pipelite.api import Workspace
 from pipelite.store import Store, get_settings, put_setting, remove_setting
+
+if TYPE_CHECKING:
+    from pipelite.api import Workspace
 
 _PREFIX = "azureml."
 #: What the default datastore of an Azure ML workspace is called; here it is the folder `data/` of the workspace.
@@ -15,6 +17,9 @@ DEFAULT_DATASTORE = "workspaceblobstore"
 
 def open_workspace() -> Workspace:
     """The workspace of this process."""
+    # Not at the top: the script of a step that only logs needs none.
+    from pipelite.api import Workspace
+
     return Workspace()
 
 
@@ -36,6 +41,12 @@ def put(store: Store, kind: str, name: str, value: Any) -> None:
 def remove(store: Store, kind: str, name: str) -> None:
     """Forget it."""
     remove_setting(store, f"{_PREFIX}{kind}.{name}")
+
+
+def workspace_names(store: Store) -> tuple[str, str, str]:
+    """What the scripts of this workspace call its subscription, its resource group, and itself."""
+    found: list[str] = get(store, "workspace", "names") or ["local", "local", "local"]
+    return found[0], found[1], found[2]
 
 
 def make_id(*parts: str) -> str:

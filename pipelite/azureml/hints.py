@@ -11,7 +11,8 @@ _REMOVED: tuple[tuple[str, str], ...] = (
         "NumPy removed np.{0} in 1.24: write {0} instead, or give the step an environment with numpy<1.24",
     ),
     (
-        r"No module named 'sklearn\.externals",
+        # Today's has a package of that name again, with other things in it.
+        r"No module named 'sklearn\.externals|cannot import name '\w+' from 'sklearn\.externals",
         "scikit-learn removed sklearn.externals in 0.23: import joblib itself",
     ),
     (
@@ -37,10 +38,16 @@ _REMOVED: tuple[tuple[str, str], ...] = (
 )
 
 
-def explain(message: str) -> str:
-    """The message of a failed script, with what to do if it met a name that has been removed since."""
+def find_hint(message: str) -> str | None:
+    """What to do about a name that has been removed since; None if the message is about none."""
     for pattern, hint in _REMOVED:
         found = re.search(pattern, message)
         if found:
-            return f"{message}\n\n{hint.format(*found.groups())}"
-    return message
+            return hint.format(*found.groups())
+    return None
+
+
+def explain(message: str) -> str:
+    """The message of a failed script, with what to do if it met a name that has been removed since."""
+    hint = find_hint(message)
+    return message if hint is None else f"{message}\n\n{hint}"

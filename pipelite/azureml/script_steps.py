@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,19 @@ from pipelite.errors import CommandError
 from pipelite.execute import StepContext, current_run
 from pipelite.steps import Input, Output
 from pipelite.steps.commands import encode, find_source, make_step, source_folder, take_list
-from pipelite.steps.running import COMMAND, DATASETS, SOURCE, STDOUT, Surroundings, chosen_python, is_dataset, run_with
+from pipelite.steps.running import (
+    COMMAND,
+    DATASETS,
+    SOURCE,
+    STDOUT,
+    Surroundings,
+    chosen_python,
+    is_dataset,
+    library_variables,
+    run_with,
+)
+from pipelite.steps.spark import spark_command
+from pipelite.store import get_run, hold_store
 
 if TYPE_CHECKING:
     from pipelite.data import Dataset
@@ -24,6 +37,14 @@ if TYPE_CHECKING:
 SETTING = "surroundings"
 #: What Azure let a snapshot have.
 SIZE_LIMIT_BYTES = 300_000_000
+FILES_LIMIT = 2000
+#: What of a source directory Azure took.
+_SNAPSHOT: dict[str, Any] = {
+    "limit_files": FILES_LIMIT,
+    "ignore_files": (".amlignore", ".gitignore"),
+    "is_ignored_below": False,
+    "takes_outputs": True,
+}
 
 _REFERENCE = re.compile(r"\$(?:\{(AZUREML_\w+|AML_\w+)\}|(AZUREML_\w+|AML_\w+))")
 
@@ -36,17 +57,26 @@ def script_step(
     arguments: Sequence[Any] = (),
     parameters: Mapping[str, Any] | None = None,
     datasets: Sequence[str] = (),
+    mounted: Sequence[str] = (),
+    rows: Mapping[str, Sequence[tuple[str, Mapping[str, Any]]]] | None = None,
     inputs: Sequence[str] = (),
     outputs: Sequence[Output] = (),
     variables: Mapping[str, str] | None = None,
     destinations: Mapping[str, tuple[str, str]] | None = None,
+    spark: str | None = None,
     size_limit_bytes: int = SIZE_LIMIT_BYTES,
     **options: Any,
 ) -> Step[..., Any]:
     """A step that runs a script which imports `azureml`, unchanged.
 
     The script finds what it found in Azure: its inputs and outputs among its arguments and in environment variables, and
-    the run that it is part of by `Run.get_context()`.
+    the run that it is part of by `Run.get_context()`. It runs in a copy of its source directory, from which what
+    `.amlignore` says is left out, or `.gitignore` where there is none; only the one in the directory itself is read.
+    Azure left out nothing else. Here histories, caches and virtual environments (`.git`, `__pycache__`, `.venv` and the
+    like) are left out too, unless a rule such as `!.git` takes them in; a folder `outputs` is taken, as it was there.
+
+    A path of `outputs` that is no folder is one at which nothing lies when the script starts. What is not there when it has
+    ended is an empty folder for the steps that read it.
 
     Parameters
     ----------
@@ -60,6 +90,10 @@ def script_step(
         Values that the script finds in variables `AML_PARAMETER_...`: texts, or `Input(...)`.
     datasets : list of str
         Inputs that are datasets and found as such in `Run.get_context().input_datasets`.
+    mounted : list of str
+        Inputs whose paths are found there.
+    rows : mapping of str to list of (method, options)
+        How rows are read of inputs that are files: `Dataset.Tabular.from_...`, and calls on what that gives.
     inputs : list of str
         Inputs that are not among the arguments.
     outputs : list of Output
@@ -68,6 +102,10 @@ def script_step(
         More environment variables.
     destinations : mapping of output to (datastore, path)
         Where a folder that the script wrote is put besides; `{run-id}` and `{output-name}` are filled in.
+    spark : str, optional
+        Have `spark-submit` run the script, with this master, such as "local[2]"; it is told its run as arguments, too.
+    size_limit_bytes : int
+        The most that the files of the source directory may have together; 2,000 files are the most that it may have.
     **options
         Those of `@step`, without `outputs`.
 
@@ -78,16 +116,18 @@ def script_step(
     """
     where = f"script_step({os.fspath(file) if file is not None else list(command)[:2]!r})"
     if file is not None:
-        needed, source = find_source(file, source_directory, size_limit_bytes, where)
+        needed, source = find_source(file, source_directory, size_limit_bytes, where, **_SNAPSHOT)
         folder: Any = source
         words = [needed, *take_list(arguments, "arguments", where)]
         name = os.path.basename(needed)
     else:
         first, *rest = take_list(command, "command", where)
-        folder = None if source_directory is None else source_folder(source_directory, size_limit_bytes, where)
+        folder = None
+        if source_directory is not None:
+            folder = source_folder(source_directory, size_limit_bytes, where, **_SNAPSHOT)
         words, name = [first, *rest], os.path.basename(str(first))
     given = dict(parameters or {})
-    named = [Input(each) for each in dict.fromkeys((*datasets, *inputs))]
+    named = [Input(each) for each in dict.fromkeys((*datasets, *mounted, *inputs))]
     written = [*_iter_outputs(words), *outputs]
     return make_step(
         run_azureml_script,
@@ -99,9 +139,12 @@ def script_step(
             DATASETS: encode([Input(each) for each in datasets]),
             SETTING: {
                 "is program": file is None,
+                "spark": spark,
                 "parameters": {key: encode(value) for key, value in given.items()},
                 "outputs": encode(list(outputs)),
                 "folders": [each.name for each in written if each.is_folder],
+                "mounted": list(mounted),
+                "rows": {name: [list(call) for call in calls] for name, calls in (rows or {}).items()},
                 "variables": dict(variables or {}),
                 "destinations": {key: list(value) for key, value in (destinations or {}).items()},
             },
@@ -123,9 +166,16 @@ def _iter_outputs(words: Sequence[Any]) -> Iterator[Output]:
 def run_azureml_script(**inputs: Any) -> Any:
     """Run a script in the surroundings that Azure ML gave it; gives the paths of its outputs."""
     setting = inputs.pop(SETTING)
+    for name, calls in setting["rows"].items():
+        inputs[name] = _read_rows(inputs[name], calls)
     around = _AzureSurroundings(setting, inputs)
+    interpreter: tuple[str, ...] = () if setting["is program"] else (chosen_python(),)
+    if setting["spark"] is not None:
+        interpreter = spark_command(setting["spark"])
+        told = [word for name in run_variables(current_run()) for word in (f"--{name}", f"${name}")]
+        inputs[COMMAND] = [*inputs[COMMAND], *told]
     try:
-        written = run_with(inputs, () if setting["is program"] else (chosen_python(),), around)
+        written = run_with(inputs, interpreter, around)
     except CommandError as exc:
         raise CommandError(explain(str(exc))) from None
     for name, (datastore, path) in setting["destinations"].items():
@@ -153,6 +203,7 @@ class _AzureSurroundings(Surroundings):
         self.written = outputs
         setting = self._setting
         found: dict[str, str] = dict(setting["variables"])
+        by_name = {*self._direct, *setting["mounted"]}
         modes = []
         for name, value in inputs.items():
             if is_dataset(value):
@@ -161,22 +212,42 @@ class _AzureSurroundings(Surroundings):
                 path = value.absolute()
             else:
                 continue
-            found[name] = found[f"AZUREML_DATAREFERENCE_{name}"] = str(path)
-            modes.append(f"{name}:{'direct' if name in self._direct else 'mount'}")
+            found[f"AZUREML_DATAREFERENCE_{name}"] = str(path)
+            if name in by_name:
+                found[name] = str(path)
+                modes.append(f"{name}:{'direct' if name in self._direct else 'mount'}")
         for name, path in outputs.items():
-            found[name] = found[f"AZUREML_DATAREFERENCE_{name}"] = str(path)
+            found[f"AZUREML_DATAREFERENCE_{name}"] = str(path)
+            if name in setting["folders"]:
+                found[name] = str(path)
         for name, value in setting["parameters"].items():
             text = inputs[value["input"]] if isinstance(value, Mapping) else value
             found[f"AML_PARAMETER_{name}"] = str(text)
         found["AZUREML_DATASET_ENVIRONMENT_VARS"] = ",".join(modes)
         found["AZUREML_DATASET_FILE_OUTPUTS"] = ";".join(setting["folders"])
-        paths = os.environ.get("PYTHONPATH", "")
+        paths = {**os.environ, **library_variables()}.get("PYTHONPATH", "")
         found["PYTHONPATH"] = os.pathsep.join(filter(None, (str(SHIM), paths)))
+        if setting["is program"] and here._interpreter is None:
+            # A command that says `python` means that of the step.
+            found["PATH"] = os.pathsep.join((os.path.dirname(sys.executable), os.environ.get("PATH", "")))
         return {**found, **run_variables(here)}
 
     def argument(self, text: str, variables: Mapping[str, str]) -> str:
         # As a port's text stands in the middle of an argument.
         return _REFERENCE.sub(lambda found: variables.get(found[1] or found[2], found[0]), text)
+
+
+def _read_rows(value: Any, calls: Sequence[Any]) -> Dataset:
+    """Rows of the files that a step wrote."""
+    from pipelite.azureml.core.dataset import DataType, TabularDatasetFactory
+
+    (method, options), *others = calls
+    types = {name: DataType(each) for name, each in options.get("set_column_types", {}).items()}
+    made = getattr(TabularDatasetFactory, method)(str(value), **{**options, "set_column_types": types or None})
+    for name, given in others:
+        made = getattr(made, name)(**given)
+    native: Dataset = made.native
+    return native
 
 
 def dataset_id(dataset: Dataset) -> str:
@@ -201,20 +272,21 @@ def run_variables(here: StepContext) -> dict[str, str]:
     """What tells a script which run it is part of."""
     from pipelite.azureml import _state
 
-    workspace = _state.open_workspace()
     run_id = here._run_id
     if run_id is None:
         return {}
-    experiment = workspace.run(run_id).experiment
+    store = hold_store()
+    experiment = get_run(store, run_id).experiment
+    subscription, group, name = _state.workspace_names(store)
     return {
         "AZUREML_RUN_ID": f"{run_id}/{here.name}",
         "AZUREML_ROOT_RUN_ID": run_id,
-        "AZUREML_ARM_SUBSCRIPTION": "local",
-        "AZUREML_ARM_RESOURCEGROUP": "local",
-        "AZUREML_ARM_WORKSPACE_NAME": "local",
+        "AZUREML_ARM_SUBSCRIPTION": subscription,
+        "AZUREML_ARM_RESOURCEGROUP": group,
+        "AZUREML_ARM_WORKSPACE_NAME": name,
         "AZUREML_ARM_PROJECT_NAME": experiment,
         "AZUREML_EXPERIMENT_ID": _state.make_id("experiment", experiment),
-        "AZUREML_WORKSPACE_ID": _state.make_id(str(workspace.path)),
+        "AZUREML_WORKSPACE_ID": _state.make_id(str(store.path)),
         "AZUREML_SERVICE_ENDPOINT": "http://127.0.0.1",
         "AZUREML_RUN_TOKEN": "local",
         "AZUREML_RUN_TOKEN_EXPIRY": "0",
@@ -225,6 +297,6 @@ def _upload(output: str, folder: Path, datastore: str, path: str) -> None:
     from pipelite.azureml import _state
 
     here = current_run()
-    target = path.replace("{run-id}", str(here._run_id)).replace("{output-name}", output)
+    target = path.replace("{run-id}", f"{here._run_id}-{here.name}").replace("{output-name}", output)
     if any(folder.iterdir()):
         _state.open_workspace().datastores[datastore].upload(folder, target, overwrite=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import click
 
 import pipelite
+from pipelite.cli.azureml import azureml
 from pipelite.cli.daemon import daemon
 from pipelite.cli.datasets import datasets
 from pipelite.cli.datastores import datastores
@@ -47,6 +48,7 @@ main.add_command(daemon)
 main.add_command(environments)
 main.add_command(datasets)
 main.add_command(datastores)
+main.add_command(azureml)
 main.add_command(doctor)
 main.add_command(serve)
 main.add_command(token)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class LoadError(click.ClickException):
-    """The file or module of a pipeline raised an error when it was imported."""
+    """The file or module of a pipeline raised an error when it was executed."""
 
     exit_code = 2
 
@@ -23,12 +25,19 @@ def load_pipeline(target: str) -> Pipeline[..., Any]:
     """Find a pipeline; an error in the user's file is shown from the user's first line on."""
     from pipelite.api import find_pipeline
 
-    try:
+    with showing_errors_of(target, "loaded"):
         return find_pipeline(target)
+
+
+@contextlib.contextmanager
+def showing_errors_of(target: str, done: str) -> Iterator[None]:
+    """Show an error in the user's file from the user's first line on; `done` is what could not be done with it."""
+    try:
+        yield
     except PipeliteError:
         raise
     except Exception as exc:
-        raise LoadError(f"{target} cannot be loaded:\n{_format(exc)}") from exc
+        raise LoadError(f"{target} cannot be {done}:\n{_format(exc)}") from exc
 
 
 def _format(error: BaseException) -> str:

@@ -299,6 +299,12 @@ class Dataset(TrackedData):
             raise DatasetError(f"take({count}): a number of rows is not negative")
         return self._with("take", int(count))
 
+    def skip(self, count: int) -> Dataset:
+        """All rows but the first, of which it leaves out so many."""
+        if count < 0:
+            raise DatasetError(f"skip({count}): a number of rows is not negative")
+        return self._with("skip", int(count))
+
     def random_split(self, fraction: float, seed: int = 0) -> tuple[Dataset, Dataset]:
         """Two datasets: about this fraction of the rows, and the others; the same ones for the same seed."""
         if not 0 <= fraction <= 1:

@@ -47,7 +47,7 @@ class Definition:
     sources: tuple[Source, ...]
     #: How the files are read: separator, encoding, types, partition_format, query and the like.
     options: Mapping[str, Any] = attrs.field(factory=dict)
-    #: What is done with the rows, in order: ["keep", names], ["filter", text, values], ["take", n],
+    #: What is done with the rows, in order: ["keep", names], ["filter", text, values], ["take", n], ["skip", n],
     #: ["split", fraction, seed, part].
     operations: tuple[tuple[Any, ...], ...] = ()
 

@@ -472,6 +472,16 @@ class _Take(_Operation):
         return table
 
 
+class _Skip(_Operation):
+    def __init__(self, count: int) -> None:
+        self._left = count
+
+    def __call__(self, table: Table) -> Table:
+        skipped = min(self._left, table.num_rows)
+        self._left -= skipped
+        return table.slice(skipped)
+
+
 class _Split(_Operation):
     """Each row falls to the first part or the other by its place alone, however the parts are cut."""
 
@@ -494,5 +504,7 @@ def _make_operation(operation: Sequence[Any], dataset: str) -> _Operation:
         return _Filter(arguments[0], arguments[1], dataset)
     if kind == "take":
         return _Take(arguments[0])
+    if kind == "skip":
+        return _Skip(arguments[0])
     assert kind == "split", kind
     return _Split(*arguments)

@@ -249,7 +249,11 @@ def _refuse_outputs(options: Mapping[str, Any], where: str) -> None:
 
 
 def find_source(
-    file: str | os.PathLike[str], source_directory: str | os.PathLike[str] | None, limit: Any, where: str
+    file: str | os.PathLike[str],
+    source_directory: str | os.PathLike[str] | None,
+    limit: Any,
+    where: str,
+    **rules: Any,
 ) -> tuple[str, SourceFolder]:
     """Name of a file as seen from its source directory, and that directory, by default the folder that it lies in."""
     path = os.fspath(file)
@@ -261,14 +265,16 @@ def find_source(
             f"{where}: the file has to lie in the source directory {os.fspath(source_directory)!r}, and is given as seen "
             'from there, such as "train.py"'
         )
-    return needed, source_folder(source_directory, limit, where, needed=needed)
+    return needed, source_folder(source_directory, limit, where, needed=needed, **rules)
 
 
-def source_folder(path: str | os.PathLike[str], limit: Any, where: str, *, needed: str = "") -> SourceFolder:
-    """A folder that a process gets a copy of; `needed` is a file that has to be in it."""
+def source_folder(
+    path: str | os.PathLike[str], limit: Any, where: str, *, needed: str = "", **rules: Any
+) -> SourceFolder:
+    """A folder that a process gets a copy of; `needed` is a file that has to be in it, `rules` are others than the usual."""
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
         raise DefinitionError(f"{where}: size_limit_bytes={limit!r} is wrong; it takes a whole number from 1")
-    return SourceFolder(os.path.abspath(path), needed, limit)
+    return SourceFolder(os.path.abspath(path), needed, limit, **rules)
 
 
 def take_list(arguments: Any, what: str, where: str) -> list[Any]:

@@ -77,7 +77,7 @@ class Surroundings:
 
     #: Folders of files that are kept with its run, seen from the folder that it runs in.
     kept: tuple[str, ...] = (KEPT,)
-    #: Whether a folder that was made for it may stay empty.
+    #: Whether it may leave an output unwritten: that is an empty folder then.
     may_leave_empty: bool = False
     #: Outputs that do not stand in the command, encoded.
     more_outputs: Sequence[Any] = ()
@@ -130,8 +130,11 @@ def run_with(inputs: dict[str, Any], interpreter: Sequence[str], around: Surroun
     if code:
         raise CommandError(_describe_failure(arguments[0], code, log.read(folder), is_script=bool(interpreter)))
     for name, path in outputs.items():
-        if not (around.may_leave_empty and path.is_dir()):
+        if not around.may_leave_empty:
             check_written(arguments[0], name, path, outputs)
+        elif not path.exists():
+            sys.stdout.write(f"nothing was written to output {name!r}: for what reads it, it is an empty folder\n")
+            path.mkdir()
     return tuple(outputs.values()) or None
 
 

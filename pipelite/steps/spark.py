@@ -16,7 +16,17 @@ MASTER = "master"
 
 def run_spark(**inputs: Any) -> Any:
     """Run a Python script by `spark-submit`; gives the paths of its outputs."""
-    master = inputs.pop(MASTER)
+    return run_with(inputs, spark_command(inputs.pop(MASTER)))
+
+
+def spark_command(master: str) -> tuple[str, ...]:
+    """What stands before a script that the Spark of this machine is to run.
+
+    Raises
+    ------
+    CommandError
+        If there is no Spark, or no Java.
+    """
     here = current_run()
     chosen = here._interpreter
     python = sys.executable if chosen is None else chosen.python
@@ -50,4 +60,4 @@ def run_spark(**inputs: Any) -> Any:
     }
     told = [f"{name}={value}" for name, value in variables.items()]
     options = [text for name, value in settings.items() for text in ("--conf", f"{name}={value}")]
-    return run_with(inputs, interpreter=("env", *told, program, "--master", master, *options))
+    return ("env", *told, program, "--master", master, *options)

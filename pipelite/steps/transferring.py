@@ -230,8 +230,9 @@ def _find_goal(target: Mapping[str, Any], origin: _Origin, store: Store) -> _Goa
     else:
         datastore, prefix = Datastores(store)[name], path
     location = datastore.location
+    is_file_path = target.get("is_file", False) or is_path_of_file(prefix, origin.items[0].path)
     is_folder = target["is_folder"] or (isinstance(location, LocalFolder) and os.path.isdir(location.place(prefix)))
-    if origin.is_file and (is_folder or not is_path_of_file(prefix, origin.items[0].path)):
+    if origin.is_file and (is_folder or not is_file_path):
         prefix = posixpath.join(prefix, origin.items[0].path)
     if name is None:
         # What is checked for links that lead out is the folder that was given.

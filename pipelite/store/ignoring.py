@@ -15,6 +15,8 @@ from pathlib import Path
 #: The first of these that a folder holds is read.
 NAMES = (".pipeliteignore", ".gitignore")
 
+#: What earlier scripts left.
+OUTPUTS = "/outputs/"
 #: What no script needs, unless a rule says otherwise: histories, caches, environments, and what earlier scripts left.
 ALWAYS = (
     ".git",
@@ -38,7 +40,7 @@ ALWAYS = (
     ".idea",
     ".vscode",
     ".DS_Store",
-    "/outputs/",
+    OUTPUTS,
 )
 
 
@@ -67,15 +69,15 @@ class Rules:
         return None
 
 
-@lru_cache(maxsize=1)
-def built_in() -> Rules:
-    """The rules that stand before all others."""
-    return Rules(ALWAYS)
+@lru_cache(maxsize=2)
+def built_in(*, takes_outputs: bool = False) -> Rules:
+    """The rules that stand before all others; `takes_outputs` is for those who knew a folder of that name as any other."""
+    return Rules(rule for rule in ALWAYS if rule != OUTPUTS or not takes_outputs)
 
 
-def read_rules(folder: str, names: Sequence[str]) -> Rules | None:
-    """The rules that a folder brings along; `names` are those of its entries."""
-    for name in NAMES:
+def read_rules(folder: str, names: Sequence[str], wanted: Sequence[str] = NAMES) -> Rules | None:
+    """The rules that a folder brings along; `names` are those of its entries, and the first of `wanted` is read."""
+    for name in wanted:
         if name in names:
             text = Path(os.path.join(folder, name)).read_text(encoding="utf-8", errors="surrogateescape")
             return Rules(text.splitlines())

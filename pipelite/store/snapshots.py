@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import stat
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -37,6 +38,14 @@ class SourceFolder:
     needed: str
     #: The most that its files may have together.
     limit_bytes: int
+    #: The most files that it may have; None for any number.
+    limit_files: int | None = None
+    #: The first of these that is there says what is left out.
+    ignore_files: tuple[str, ...] = NAMES
+    #: Whether folders below bring rules of their own.
+    is_ignored_below: bool = True
+    #: Whether a folder `outputs` of it is a folder like any other.
+    takes_outputs: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -69,7 +78,8 @@ def take_snapshot(folder: SourceFolder, files: FileCache | None = None) -> Snaps
     if not os.path.isdir(folder.path):
         what = "is not a folder" if os.path.exists(folder.path) else "does not exist"
         raise FingerprintError(f"the source directory {folder.path!r} {what}; relative ones start at {os.getcwd()}")
-    found = list(_iter_files(folder.path, os.path.realpath(folder.path), "", ((built_in(), 0),)))
+    rules = ((built_in(takes_outputs=folder.takes_outputs), 0),)
+    found = list(_iter_files(folder, folder.path, os.path.realpath(folder.path), "", rules))
     _check_limit(folder, found)
     if folder.needed and all(name != folder.needed for name, _, _ in found):
         raise FingerprintError(_describe_missing(folder))
@@ -150,7 +160,7 @@ def _find_kept(path: str) -> ArtifactRef | None:
 
 
 def _iter_files(
-    folder: str, root: str, prefix: str, rules: tuple[tuple[Rules, int], ...]
+    source: SourceFolder, folder: str, root: str, prefix: str, rules: tuple[tuple[Rules, int], ...]
 ) -> Iterator[tuple[str, str, int]]:
     """Yield name below the root, path and bytes of each file that is not left out.
 
@@ -162,7 +172,8 @@ def _iter_files(
     if "pyvenv.cfg" in names and prefix:
         # An environment, whatever it is called.
         return
-    own = read_rules(folder, names) if not set(NAMES).isdisjoint(names) else None
+    wanted = source.ignore_files if not prefix or source.is_ignored_below else ()
+    own = None if set(wanted).isdisjoint(names) else read_rules(folder, names, wanted)
     if own is not None:
         rules = (*rules, (own, len(prefix)))
     for entry in entries:
@@ -171,15 +182,15 @@ def _iter_files(
         if _is_left_out(f"{name}/" if is_folder else name, rules):
             continue
         if entry.is_symlink():
-            _check_link(entry, root, is_folder=is_folder)
+            _check_link(entry, root, source.ignore_files[0], is_folder=is_folder)
         if is_folder:
-            yield from _iter_files(entry.path, root, f"{name}/", rules)
+            yield from _iter_files(source, entry.path, root, f"{name}/", rules)
             continue
         status = entry.stat()
         if not stat.S_ISREG(status.st_mode):
             raise FingerprintError(
                 f"{entry.path!r} is neither a file nor a folder; remove it from the source directory, or list it in "
-                f"{NAMES[0]}"
+                f"{source.ignore_files[0]}"
             )
         yield name, entry.path, status.st_size
 
@@ -192,20 +203,28 @@ def _is_left_out(name: str, rules: Sequence[tuple[Rules, int]]) -> bool:
     return False
 
 
-def _check_link(entry: os.DirEntry[str], root: str, *, is_folder: bool) -> None:
+def _check_link(entry: os.DirEntry[str], root: str, ignore_file: str, *, is_folder: bool) -> None:
     target = os.path.realpath(entry.path)
     if not os.path.exists(target):
         raise FingerprintError(
-            f"{entry.path!r} is a link to {target!r}, which does not exist; remove it, or list it in {NAMES[0]}"
+            f"{entry.path!r} is a link to {target!r}, which does not exist; remove it, or list it in {ignore_file}"
         )
     if is_folder or not target.startswith(root + os.sep):
         raise FingerprintError(
             f"{entry.path!r} is a link to {'the folder ' if is_folder else ''}{target!r}, which a snapshot does not "
-            f"follow; list it in {NAMES[0]}, and pass data to the step as an input"
+            f"follow; list it in {ignore_file}, and pass data to the step as an input"
         )
 
 
 def _check_limit(folder: SourceFolder, found: Sequence[tuple[str, str, int]]) -> None:
+    ignore_file = folder.ignore_files[0]
+    if folder.limit_files is not None and len(found) > folder.limit_files:
+        tops = Counter(name.split("/")[0] + "/" for name, _, _ in found if "/" in name)
+        listed = "".join(f", {count} of them in {top}" for top, count in tops.most_common(1))
+        raise FingerprintError(
+            f"the source directory {folder.path!r} has {len(found)} files{listed}, and its limit is {folder.limit_files}. "
+            f"List what the step does not need in {ignore_file}, or pass data as an input"
+        )
     total = sum(size for _, _, size in found)
     if total <= folder.limit_bytes:
         return
@@ -213,16 +232,17 @@ def _check_limit(folder: SourceFolder, found: Sequence[tuple[str, str, int]]) ->
     listed = ", ".join(f"{name} ({size_text(size)})" for name, _, size in biggest)
     raise FingerprintError(
         f"the source directory {folder.path!r} has {size_text(total)}, and its limit is {size_text(folder.limit_bytes)}; "
-        f"the biggest files are {listed}. List what the step does not need in {NAMES[0]}, pass data as an input, or "
+        f"the biggest files are {listed}. List what the step does not need in {ignore_file}, pass data as an input, or "
         "raise size_limit_bytes="
     )
 
 
 def _describe_missing(folder: SourceFolder) -> str:
     if os.path.exists(os.path.join(folder.path, folder.needed)):
+        names = folder.ignore_files
         return (
-            f"{folder.needed!r} is left out of the snapshot of {folder.path!r} by its {' or '.join(NAMES)}, or by the "
-            f"built-in rules; a line !{folder.needed} in {NAMES[0]} takes it in"
+            f"{folder.needed!r} is left out of the snapshot of {folder.path!r} by its {' or '.join(names)}, or by the "
+            f"built-in rules; a line !{folder.needed} in {names[0]} takes it in"
         )
     return f"there is no file {folder.needed!r} in the source directory {folder.path!r}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pipelite.azureml import _state
@@ -33,8 +34,10 @@ class ComputeTarget:
     _type = "AmlCompute"
 
     def __new__(cls, workspace: Any, name: str) -> ComputeTarget:
-        kept = _find(workspace, name)
-        made: ComputeTarget = object.__new__(_CLASSES.get(kept["type"], AmlCompute))
+        kind = _CLASSES.get(_find(workspace, name)["type"], AmlCompute)
+        if not issubclass(kind, cls):
+            raise ComputeTargetException(f"the compute target {name!r} is a {kind.__name__}, and not a {cls.__name__}")
+        made: ComputeTarget = object.__new__(kind)
         return made
 
     def __init__(self, workspace: Any, name: str) -> None:
@@ -63,7 +66,13 @@ class ComputeTarget:
         """All that are known."""
         return [ComputeTarget(workspace, name) for name in _state.get_all(workspace.store, _KIND)]
 
-    def wait_for_completion(self, show_output: bool = False, *_: Any, **__: Any) -> None:
+    def wait_for_completion(
+        self,
+        show_output: bool = False,
+        min_node_count: int | None = None,
+        timeout_in_minutes: float = 25,
+        is_delete_operation: bool = False,
+    ) -> None:
         """It is there already."""
         if show_output:
             print("Succeeded")
@@ -121,7 +130,19 @@ class AmlCompute(ComputeTarget):
         min_nodes: int = 0,
         max_nodes: int | None = None,
         idle_seconds_before_scaledown: int = 1800,
-        **others: Any,
+        admin_username: str | None = None,
+        admin_user_password: str | None = None,
+        admin_user_ssh_key: str | None = None,
+        vnet_resourcegroup_name: str | None = None,
+        vnet_name: str | None = None,
+        subnet_name: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        description: str | None = None,
+        remote_login_port_public_access: str = "NotSpecified",
+        identity_type: str | None = None,
+        identity_id: Any = None,
+        location: str | None = None,
+        enable_node_public_ip: bool = True,
     ) -> ProvisioningConfiguration:
         if vm_priority not in ("dedicated", "lowpriority"):
             raise UserErrorException(f"vm_priority={vm_priority!r} is wrong; 'dedicated' or 'lowpriority' is expected")
@@ -135,7 +156,7 @@ class AmlCompute(ComputeTarget):
             min_nodes=min_nodes,
             max_nodes=max_nodes,
             idle_seconds_before_scaledown=idle_seconds_before_scaledown,
-            tags=others.get("tags") or {},
+            tags=dict(tags or {}),
         )
 
 

@@ -100,16 +100,12 @@ class AbstractDataset:
         Raises
         ------
         UserErrorException
-            If the name is taken by another dataset, and `create_new_version` is not set.
+            If the name is taken, and `create_new_version` is not set.
         """
-        known = workspace.native.datasets
-        if name in known and not create_new_version:
-            same = known[name]
-            if same.definition.to_json() != self._native.definition.to_json():
-                raise UserErrorException(
-                    f"there is another dataset {name!r} already; create_new_version=True makes this its next version"
-                )
-            return of_native(same)
+        if name in workspace.native.datasets and not create_new_version:
+            raise UserErrorException(
+                f"there is a dataset {name!r} already; create_new_version=True makes this its next version, unless it is the same"
+            )
         return of_native(self._native.register(name, description, tags))
 
     def as_named_input(self, name: str) -> DatasetConsumptionConfig:
@@ -120,6 +116,13 @@ class AbstractDataset:
 
     def take(self, count: int) -> Any:
         return self._made(self._native.take(count), f".take({count!r})")
+
+    def skip(self, count: int) -> Any:
+        return self._made(self._native.skip(count), f".skip({count!r})")
+
+    def take_sample(self, probability: float, seed: int | None = None) -> Any:
+        """About this part of the rows, the same ones for the same seed."""
+        return self.random_split(probability, seed)[0]
 
     def random_split(self, percentage: float, seed: int | None = None) -> tuple[Any, Any]:
         first, second = self._native.random_split(percentage, seed or 0)
@@ -453,7 +456,9 @@ def of_native(native: NativeDataset) -> Any:
     """The view on a dataset of this library."""
     version = "" if native.version is None else f", {native.version}"
     code = f"Dataset.get({native.name!r}{version})" if native.name else "Dataset()"
-    return (TabularDataset if native.is_tabular else FileDataset)(native, code)
+    # What a step wrote and had registered was a dataset of files to v1, whatever the files are.
+    is_output = native.is_files and any(each.artifact is not None for each in native.definition.sources)
+    return (TabularDataset if native.is_tabular and not is_output else FileDataset)(native, code)
 
 
 def _tabular(method: str, path: Any, options: Mapping[str, Any], validate: bool) -> TabularDataset:

@@ -184,6 +184,9 @@ class Datastore:
             f"datastore {datastore_name!r}: the files of Databricks are reached by its own steps only"
         )
 
+    def __deepcopy__(self, memo: Any) -> Datastore:
+        return self
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Datastore) and other.name == self.name
 

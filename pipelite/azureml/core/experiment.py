@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from pipelite.azureml.core.run import SCRIPT_RUN, Run, view_of
 from pipelite.azureml.exceptions import UserErrorException
 
 if TYPE_CHECKING:
@@ -52,12 +53,14 @@ class Experiment:
         from pipelite.azureml.pipeline.core.published import PipelineEndpoint, PublishedPipeline
 
         if isinstance(config, PublishedPipeline):
-            return config.submit(self.workspace, self.name, **kwargs)
+            return _tagged(config.submit(self.workspace, self.name, **kwargs), tags)
         if isinstance(config, PipelineEndpoint):
-            return config.submit(self.name, **kwargs)
+            return _tagged(config.submit(self.name, **kwargs), tags)
         if hasattr(config, "as_pipeline"):
             # A script on its own is a pipeline of one step.
-            return config.as_pipeline(self.workspace).submit(self.name, tags=tags, **kwargs)
+            pipeline = config.as_pipeline(self.workspace)
+            run = pipeline.submit(self.name, tags={**(tags or {}), SCRIPT_RUN: "true"}, **kwargs)
+            return Run(self, run.id)
         if not hasattr(config, "submit"):
             raise UserErrorException(
                 f"{config!r} cannot be submitted; a Pipeline, a ScriptRunConfig and an Estimator can, and so can what was "
@@ -71,19 +74,21 @@ class Experiment:
         tags: Any = None,
         properties: Any = None,
         include_children: bool = False,
-        **others: Any,
     ) -> Iterator[Any]:
-        """Its runs, the newest first."""
-        from pipelite.azureml.pipeline.core.run import PipelineRun
+        """Its runs, the newest first.
 
-        wanted = {tags: None} if isinstance(tags, str) else dict(tags or {})
+        Parameters
+        ----------
+        type : such as "azureml.PipelineRun"
+        tags, properties : a name, or a dict of names and values, that a run has to have
+        include_children : also the steps of each, behind it
+        """
         for native in self.workspace.native.runs(experiment=self.name, limit=None):
-            has = dict(native.tags)
-            if all(key in has and value in (None, has[key]) for key, value in wanted.items()):
-                run = PipelineRun(self, native.id, _run=native)
+            run = view_of(self, native)
+            if type in (None, run.type) and _has(run.tags, tags) and _has(run.properties, properties):
                 yield run
                 if include_children:
-                    yield from run.get_steps()
+                    yield from run.get_children()
 
     def start_logging(self, *_: Any, **__: Any) -> Any:
         """A run of this process itself."""
@@ -95,3 +100,14 @@ class Experiment:
 
     def __repr__(self) -> str:
         return f"Experiment(Name: {self.name},\nWorkspace: {self.workspace.name})"
+
+
+def _tagged(run: Run, tags: Mapping[str, str] | None) -> Run:
+    if tags:
+        run.set_tags(tags)
+    return run
+
+
+def _has(given: Mapping[str, str], wanted: Any) -> bool:
+    asked = {wanted: None} if isinstance(wanted, str) else dict(wanted or {})
+    return all(key in given and value in (None, given[key]) for key, value in asked.items())

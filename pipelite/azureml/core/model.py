@@ -22,6 +22,28 @@ _FOLDER = "azureml/models"
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9\-._]{0,254}\Z")
 
 
+class InferenceConfig:
+    """How a service would load a model: recorded, and not used."""
+
+    def __init__(
+        self,
+        entry_script: str,
+        runtime: str | None = None,
+        conda_file: str | None = None,
+        extra_docker_file_steps: str | None = None,
+        source_directory: str | None = None,
+        enable_gpu: bool | None = None,
+        description: str | None = None,
+        base_image: str | None = None,
+        base_image_registry: Any = None,
+        cuda_version: str | None = None,
+        environment: Any = None,
+    ) -> None:
+        self.entry_script = entry_script
+        self.source_directory = source_directory
+        self.environment = environment
+
+
 class Model:
     """A registered model: the latest version by default.
 
@@ -69,16 +91,26 @@ class Model:
         tags: Any = None,
         properties: Mapping[str, Any] | None = None,
         description: str | None = None,
-        **others: Any,
+        datasets: Any = None,
+        model_framework: str | None = None,
+        model_framework_version: str | None = None,
+        child_paths: Any = None,
+        sample_input_dataset: Any = None,
+        sample_output_dataset: Any = None,
+        resource_configuration: Any = None,
     ) -> Model:
         """Keep a copy of a file or folder as the next version of a name.
+
+        Of the rest, the framework and its version are kept as properties; the others described a service.
 
         Raises
         ------
         UserErrorException
             If the name is none, or nothing is there.
         """
-        return _register(workspace, Path(model_path), model_name, tags, properties, description, run_id=_own_run())
+        about = {"model_framework": model_framework, "model_framework_version": model_framework_version}
+        known = {**{key: value for key, value in about.items() if value is not None}, **(properties or {})}
+        return _register(workspace, Path(model_path), model_name, tags, known, description, run_id=_own_run())
 
     @staticmethod
     def list(
@@ -86,7 +118,7 @@ class Model:
     ) -> list[Model]:
         """All versions, the newest first."""
         found = []
-        for known in _state.get_all(workspace.store, _KIND):
+        for known in registered_models(workspace):
             if name in (None, known):
                 versions = _versions(workspace, known, tags)
                 found += [Model(workspace, known, version=each["version"]) for each in reversed(versions)][
@@ -119,35 +151,24 @@ class Model:
             raise UserErrorException(f"{str(target)!r} is there already; exist_ok=True replaces it")
         Path(target_dir).mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            shutil.copytree(source, target, dirs_exist_ok=True)
+            shutil.copytree(source, target, dirs_exist_ok=True, copy_function=shutil.copyfile)
         else:
             shutil.copyfile(source, target)
         return str(target)
 
     def delete(self) -> None:
         """Forget this version, and remove its files."""
-        self._change(None)
+        _state.remove(self.workspace.store, _KIND, self.id)
         shutil.rmtree(self._path.parent, ignore_errors=True)
 
     def update(self, tags: Any = None, description: str | None = None, **others: Any) -> None:
         self._kept["tags"] = _texts(tags) if tags is not None else self._kept["tags"]
         self._kept["description"] = description if description is not None else self._kept["description"]
         self.tags, self.description = dict(self._kept["tags"]), self._kept["description"]
-        self._change(self._kept)
+        _state.put(self.workspace.store, _KIND, self.id, self._kept)
 
     def add_tags(self, tags: Mapping[str, Any]) -> None:
         self.update(tags={**self.tags, **_texts(tags)})
-
-    def _change(self, kept: Any) -> None:
-        versions = [
-            kept if each["version"] == self.version else each
-            for each in _state.get(self.workspace.store, _KIND, self.name)
-        ]
-        versions = [each for each in versions if each is not None]
-        if versions:
-            _state.put(self.workspace.store, _KIND, self.name, versions)
-        else:
-            _state.remove(self.workspace.store, _KIND, self.name)
 
     @staticmethod
     def deploy(workspace: Workspace, name: str, *_: Any, **__: Any) -> Any:
@@ -162,7 +183,7 @@ class Model:
 
 def registered_models(workspace: Workspace) -> Iterator[str]:
     """The names of all."""
-    return iter(_state.get_all(workspace.store, _KIND))
+    yield from dict.fromkeys(label.rpartition(":")[0] for label in _state.get_all(workspace.store, _KIND))
 
 
 def register_of_run(run: Any, model_name: str, model_path: str | None, **others: Any) -> Model:
@@ -203,7 +224,7 @@ def _register(
     if not path.exists():
         raise UserErrorException(f"model {name!r}: there is no file or folder {str(path)!r} (seen from {os.getcwd()})")
     # The folder is the version: who makes it has the number.
-    versions = _state.get(workspace.store, _KIND, name) or []
+    versions = _versions(workspace, name, None)
     number = max((each["version"] for each in versions), default=0) + 1
     while True:
         folder = workspace.native.path / _FOLDER / name / str(number)
@@ -215,9 +236,13 @@ def _register(
             number += 1
     target = folder / path.name
     if path.is_dir():
-        shutil.copytree(path, target)
+        shutil.copytree(path, target, copy_function=shutil.copyfile)
     else:
         shutil.copyfile(path, target)
+    for file in (target, *target.rglob("*")):
+        # Its path is what scripts are given.
+        if file.is_file():
+            file.chmod(0o444)
     kept = {
         "version": number,
         "path": f"{_FOLDER}/{name}/{number}/{path.name}",
@@ -227,8 +252,8 @@ def _register(
         "created": now_text(),
         "run_id": run_id,
     }
-    versions = [*(_state.get(workspace.store, _KIND, name) or []), kept]
-    _state.put(workspace.store, _KIND, name, sorted(versions, key=lambda each: int(each["version"])))
+    # A setting for each version: several processes may be at it.
+    _state.put(workspace.store, _KIND, f"{name}:{number}", kept)
     return Model(workspace, name, version=number)
 
 
@@ -243,16 +268,20 @@ def _find(workspace: Workspace, name: str, version: int | None, tags: Any) -> di
 
 
 def _versions(workspace: Workspace, name: str, tags: Any) -> list[dict[str, Any]]:
-    wanted = [each if isinstance(each, list | tuple) else (each, None) for each in tags or []]
-    return [
+    pairs = tags.items() if isinstance(tags, Mapping) else [tags] if isinstance(tags, str) else tags or []
+    wanted = [each if isinstance(each, list | tuple) else (each, None) for each in pairs]
+    found = [
         each
-        for each in _state.get(workspace.store, _KIND, name) or []
-        if all(key in each["tags"] and value in (None, each["tags"][key]) for key, value in wanted)
+        for label, each in _state.get_all(workspace.store, _KIND).items()
+        if label.rpartition(":")[0] == name
+        and all(key in each["tags"] and value in (None, each["tags"][key]) for key, value in wanted)
     ]
+    return sorted(found, key=lambda each: int(each["version"]))
 
 
 def _texts(given: Any) -> dict[str, str]:
-    return {str(key): str(value) for key, value in dict(given or {}).items()}
+    pairs = given if isinstance(given, Mapping) else dict.fromkeys(given or (), "")
+    return {str(key): str(value) for key, value in pairs.items()}
 
 
 def _own_run() -> str | None:

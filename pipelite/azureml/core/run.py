@@ -6,16 +6,24 @@ import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelite.azureml.exceptions import ActivityFailedException, RunEnvironmentException, UserErrorException
+from pipelite.azureml import _state
+from pipelite.azureml.exceptions import (
+    ActivityFailedException,
+    NotOnOneBoxError,
+    RunEnvironmentException,
+    UserErrorException,
+)
 from pipelite.execute import StepContext, current_run
 
 if TYPE_CHECKING:
     from pipelite.azureml.core.experiment import Experiment
     from pipelite.azureml.core.workspace import Workspace
+    from pipelite.store import Store
 
 #: A native status to that of `Run.get_status`.
 STATUSES = {
@@ -26,13 +34,21 @@ STATUSES = {
     "reused": "Completed",
     "failed": "Failed",
     "skipped": "Canceled",
+    "canceling": "CancelRequested",
     "canceled": "Canceled",
     "interrupted": "Failed",
 }
+#: How long a script waits for a file that it uploaded to be recorded, at most.
+_RECORDED_WITHIN_S = 10
+#: The tag of a run of a script on its own, which is no run of a pipeline for scripts.
+SCRIPT_RUN = "azureml.script_run"
 
 
 class Run:
     """A run: of a pipeline, of one of its steps, or of a script on its own."""
+
+    #: The run that it is a step of.
+    parent: Any = None
 
     def __init__(self, experiment: Experiment, run_id: str, **others: Any) -> None:
         self.experiment = experiment
@@ -65,8 +81,9 @@ class Run:
         root, _, step = run_id.partition("/")
         native = workspace.native.run(root)
         experiment = Experiment(workspace, native.experiment)
-        run = PipelineRun(experiment, root)
-        return StepRun(run, step) if step else run
+        if step:
+            return StepRun(PipelineRun(experiment, root), step)
+        return view_of(experiment, native)
 
     # What it is.
 
@@ -84,21 +101,46 @@ class Run:
 
     @property
     def type(self) -> str:
-        return "azureml.PipelineRun"
+        return "azureml.scriptrun"
 
     @property
     def tags(self) -> dict[str, str]:
-        return dict(self._native.tags)
+        given = {**self._native.tags, **self._labels.read("tags")}
+        return {key: value for key, value in given.items() if value is not None and key != SCRIPT_RUN}
 
     def get_tags(self) -> dict[str, str]:
         return self.tags
 
+    def tag(self, key: str, value: Any = None) -> None:
+        self.set_tags({key: "" if value is None else value})
+
+    def set_tags(self, tags: Mapping[str, Any]) -> None:
+        self._labels.change("tags", _texts(tags))
+
+    def remove_tags(self, tags: Iterable[str]) -> None:
+        # Those that its steps gave it are in its record.
+        self._labels.change("tags", dict.fromkeys(tags))
+
     @property
     def properties(self) -> dict[str, str]:
-        return {}
+        return self._labels.read("properties")
 
     def get_properties(self) -> dict[str, str]:
         return self.properties
+
+    def add_properties(self, properties: Mapping[str, Any]) -> None:
+        """Add properties, which keep their values.
+
+        Raises
+        ------
+        UserErrorException
+            If it has one of them already.
+        """
+        self._labels.add_properties(properties)
+
+    @property
+    def _labels(self) -> _Labels:
+        return _Labels(self.experiment.workspace.store, self.id)
 
     @property
     def status(self) -> str:
@@ -112,8 +154,8 @@ class Run:
         return {
             "runId": self.id,
             "status": STATUSES[native.status],
-            "startTimeUtc": _time_text(native.started_at),
-            "endTimeUtc": _time_text(native.ended_at),
+            "startTimeUtc": time_text(native.started_at),
+            "endTimeUtc": time_text(native.ended_at),
             "properties": self.properties,
             "error": None if native.error is None else {"error": {"code": "UserError", "message": native.error}},
         }
@@ -133,6 +175,10 @@ class Run:
             If it failed, and `raise_on_error` is set.
         """
         wait_for_end(self._native, None)
+        if show_output:
+            print(f"RunId: {self.id}")
+            for step in self._native.steps.values():
+                sys.stdout.write(step.logs)
         if raise_on_error and self.get_status() == "Failed":
             raise failure_of(self._native)
         return self.get_details()
@@ -140,12 +186,19 @@ class Run:
     def cancel(self) -> None:
         self._native.cancel()
 
+    def get_children(self, recursive: bool = False, tags: Any = None, properties: Any = None) -> Iterator[Any]:
+        """None: only pipelines have steps."""
+        return iter(())
+
     # What it logged.
 
     def get_metrics(
         self, name: str | None = None, recursive: bool = False, run_type: Any = None, populate: bool = False
     ) -> dict[str, Any]:
-        """What it logged by name: one value as itself, several as a list, tables as a dict of columns."""
+        """What it logged by name: one value as itself, several as a list, tables as a dict of columns.
+
+        Of a pipeline's run that is what its steps logged, also without `recursive`.
+        """
         return read_metrics(self._native, None, name)
 
     def get_file_names(self) -> list[str]:
@@ -159,16 +212,7 @@ class Run:
         UserErrorException
             If there is none of that name.
         """
-        files = self._files()
-        if name not in files:
-            raise UserErrorException(
-                f"run {self.id} kept no file {name!r}; it kept {', '.join(sorted(files)) or 'none'}"
-            )
-        target = Path(output_file_path or os.path.basename(name))
-        if target.is_dir():
-            target /= os.path.basename(name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(files[name], target)
+        copy_kept(self._files(), name, output_file_path, self.id)
 
     def download_files(self, prefix: str | None = None, output_directory: str | None = None, **others: Any) -> None:
         """Copy the files whose names begin with a text, under their whole names."""
@@ -260,8 +304,22 @@ class LoggingRun:
         for key, value in tags.items():
             self.tag(key, str(value))
 
-    def add_properties(self, properties: Mapping[str, Any]) -> None:
-        self.set_tags(properties)
+    def child_run(self, name: str | None = None, run_id: str | None = None, outputs: Any = None) -> ChildRun:
+        """A part of this run, whose metrics are those of this one under `<name>/<metric>`."""
+        self._n_children = getattr(self, "_n_children", 0) + 1
+        return ChildRun(self, name or f"child_{self._n_children}")
+
+    def create_children(
+        self, count: int | None = None, tag_key: str | None = None, tag_values: Sequence[str] | None = None
+    ) -> list[ChildRun]:
+        """Several of them, as many as a number says or as there are values of a tag."""
+        names: Sequence[str | None] = tag_values or [None] * (count or 0)
+        return [self.child_run(name) for name in names]
+
+    def submit_child(self, config: Any, tags: Any = None, **others: Any) -> Any:
+        raise NotOnOneBoxError(
+            "submit_child() cannot start a run from inside a step; make what it runs another step of the pipeline"
+        )
 
     def complete(self, _set_status: bool = True) -> None:
         """Nothing: the end of the script's process is the end of its run."""
@@ -273,11 +331,39 @@ class LoggingRun:
         """Nothing but a word: a script cannot cancel its own run."""
         print("a script does not cancel its own run; exit it", file=sys.stderr)
 
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to close."""
+
     def flush(self, timeout_seconds: float = 300) -> None:
         """Nothing: what is logged is kept when the call returns."""
 
     def _tell(self, what: str, name: str, *values: Any, **named: Any) -> None:
         raise NotImplementedError
+
+
+class ChildRun(LoggingRun):
+    """A part of a script's run."""
+
+    def __init__(self, parent: LoggingRun, name: str) -> None:
+        self.parent = parent
+        self.name = name
+
+    @property
+    def id(self) -> str:
+        parent: Any = self.parent
+        return f"{parent.id}_{self.name}"
+
+    def get_metrics(self, name: str | None = None, **others: Any) -> dict[str, Any]:
+        start = f"{self.name}/"
+        parent: Any = self.parent
+        found = {key.removeprefix(start): value for key, value in parent.get_metrics().items() if key.startswith(start)}
+        return found if name is None else {key: value for key, value in found.items() if key == name}
+
+    def _tell(self, what: str, name: str, *values: Any, **named: Any) -> None:
+        self.parent._tell(what, f"{self.name}/{name}", *values, **named)
 
 
 class ScriptRun(LoggingRun):
@@ -286,6 +372,9 @@ class ScriptRun(LoggingRun):
     def __init__(self, here: StepContext) -> None:
         self._here = here
         self._workspace: Any = None
+        #: What this process logged: others see it when the owner of the run has recorded it.
+        self._metrics: dict[str, Any] = {}
+        self._uploaded: set[str] = set()
 
     @property
     def id(self) -> str:
@@ -314,15 +403,15 @@ class ScriptRun(LoggingRun):
         from pipelite.azureml.core.workspace import Workspace
 
         if self._workspace is None:
-            self._workspace = Workspace()
+            self._workspace = Workspace(*_state.workspace_names(_state.open_workspace().store))
         return Experiment(self._workspace, self._workspace.native.run(self._here._run_id).experiment)
 
     @property
     def parent(self) -> Any:
         """The run of the pipeline."""
-        from pipelite.azureml.pipeline.core.run import PipelineRun
+        from pipelite.azureml.pipeline.core.run import ParentRun
 
-        return PipelineRun(self.experiment, str(self._here._run_id))
+        return ParentRun(self)
 
     @property
     def input_datasets(self) -> Mapping[str, Any]:
@@ -343,14 +432,28 @@ class ScriptRun(LoggingRun):
 
     @property
     def tags(self) -> dict[str, str]:
-        return dict(self._native.tags)
+        tags: dict[str, str] = self.parent.tags
+        return tags
 
     def get_tags(self) -> dict[str, str]:
         return self.tags
 
+    def remove_tags(self, tags: Iterable[str]) -> None:
+        self.parent.remove_tags(tags)
+
     @property
     def properties(self) -> dict[str, str]:
-        return {}
+        return self._labels.read("properties")
+
+    def get_properties(self) -> dict[str, str]:
+        return self.properties
+
+    def add_properties(self, properties: Mapping[str, Any]) -> None:
+        self._labels.add_properties(properties)
+
+    @property
+    def _labels(self) -> _Labels:
+        return _Labels(self.experiment.workspace.store, self.id)
 
     def get_status(self) -> str:
         return "Running"
@@ -359,29 +462,41 @@ class ScriptRun(LoggingRun):
         return {"runId": self.id, "status": "Running", "properties": {}}
 
     def get_metrics(self, name: str | None = None, **others: Any) -> dict[str, Any]:
-        return read_metrics(self._native, self._here.name, name)
+        """What this script logged."""
+        return {key: value for key, value in self._metrics.items() if name in (None, key)}
 
     def get_file_names(self) -> list[str]:
-        return sorted(kept_files(self._native, str(self._here.name)))
+        return sorted(self._files())
 
     def get_secret(self, name: str) -> str:
         secret: str = self.experiment.workspace.get_default_keyvault().get_secret(name)
         return secret
 
     def register_model(self, model_name: str, model_path: str | None = None, **others: Any) -> Any:
-        """Register a file or folder of this script's run folder as a model."""
-        from pipelite.azureml.core.model import Model
+        """Register a file or folder that lies in this script's folder, or that it has uploaded, as a model."""
+        from pipelite.azureml.core.model import Model, register_of_run
 
-        return Model.register(self.experiment.workspace, model_path or model_name, model_name, **others)
+        path = model_path or model_name
+        if not os.path.exists(path):
+            return register_of_run(self, model_name, path, **others)
+        return Model.register(self.experiment.workspace, path, model_name, **others)
+
+    def download_file(self, name: str, output_file_path: str | None = None, **others: Any) -> None:
+        copy_kept(self._files(), name, output_file_path, self.id)
+
+    def _files(self) -> dict[str, Path]:
+        until = time.monotonic() + _RECORDED_WITHIN_S
+        while True:
+            found = kept_files(self._native, str(self._here.name))
+            if self._uploaded <= found.keys() or time.monotonic() > until:
+                return found
+            time.sleep(0.05)
 
     def _tell(self, what: str, name: str, *values: Any, **named: Any) -> None:
         getattr(self._here, what)(name, *_as_files(self._here, what, name, values), **named)
-
-    def __enter__(self) -> ScriptRun:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing to close."""
+        _remember(self._metrics, what, name, values, named)
+        if what in ("upload_file", "log_image"):
+            self._uploaded.add(name)
 
 
 class OfflineRun(LoggingRun):
@@ -399,13 +514,35 @@ class OfflineRun(LoggingRun):
         return "Running"
 
     def get_metrics(self, name: str | None = None, **others: Any) -> dict[str, Any]:
-        return {} if name is None and not self._metrics else dict(self._metrics)
+        """What was logged."""
+        return {key: value for key, value in self._metrics.items() if name in (None, key)}
+
+    def get_tags(self) -> dict[str, str]:
+        return self.tags
+
+    def remove_tags(self, tags: Iterable[str]) -> None:
+        for key in tags:
+            self._tell("remove tag", key)
+            self.tags.pop(key, None)
+
+    def get_properties(self) -> dict[str, str]:
+        return self.properties
+
+    def add_properties(self, properties: Mapping[str, Any]) -> None:
+        for key, value in _texts(properties).items():
+            self._tell("add property", key, value)
+            self.properties[key] = value
+
+    def complete(self, _set_status: bool = True) -> None:
+        print("Attempted to complete the run")
+
+    def fail(self, error_details: Any = None, error_code: Any = None, _set_status: bool = True) -> None:
+        print("Attempted to fail the run")
 
     def _tell(self, what: str, name: str, *values: Any, **named: Any) -> None:
         shown = ", ".join([repr(name), *map(repr, values), *(f"{k}={v!r}" for k, v in named.items() if v is not None)])
         print(f"Attempted to {what} {shown}")
-        if what == "log":
-            self._metrics[name] = values[0]
+        _remember(self._metrics, what, name, values, named)
         if what == "tag":
             self.tags[name] = values[0]
 
@@ -418,6 +555,15 @@ class OfflineRun(LoggingRun):
 
 
 _context: Any = None
+
+
+def view_of(experiment: Experiment, native: Any) -> Run:
+    """A run of a pipeline, or of a script on its own."""
+    from pipelite.azureml.pipeline.core.run import PipelineRun
+
+    if SCRIPT_RUN in native.tags:
+        return Run(experiment, native.id)
+    return PipelineRun(experiment, native.id, _run=native)
 
 
 def wait_for_end(native: Any, timeout_s: float | None) -> bool:
@@ -473,6 +619,16 @@ def _add(found: dict[str, Any], name: str, kind: str, value: Any) -> None:
         found[name] = value
 
 
+def _remember(found: dict[str, Any], what: str, name: str, values: Sequence[Any], named: Mapping[str, Any]) -> None:
+    """Add what was logged by a call to what was logged before, in the form that `get_metrics` gives."""
+    kind = what.removeprefix("log_")
+    if what == "log":
+        value = values[0]
+        _add(found, name, "scalar", value.item() if hasattr(value, "item") else value)
+    elif what.startswith("log_"):
+        _add(found, name, kind, named if kind == "row" else values[0])
+
+
 def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
@@ -487,6 +643,52 @@ def kept_files(native: Any, step: str) -> dict[str, Path]:
         for metric in get_metrics(native._store, native.id)
         if metric.kind in ("file", "image") and metric.step_run == step and isinstance(metric.value, Mapping)
     }
+
+
+def copy_kept(files: Mapping[str, Path], name: str, target: str | None, run_id: str) -> None:
+    """Copy a file that a run kept, into the working directory or as a path or a folder says.
+
+    Raises
+    ------
+    UserErrorException
+        If there is none of that name.
+    """
+    if name not in files:
+        raise UserErrorException(f"run {run_id} kept no file {name!r}; it kept {', '.join(sorted(files)) or 'none'}")
+    path = Path(target or os.path.basename(name))
+    if path.is_dir():
+        path /= os.path.basename(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(files[name], path)
+
+
+class _Labels:
+    """Tags and properties of a run besides those of its record, which is its owner's to write."""
+
+    def __init__(self, store: Store, run_id: str) -> None:
+        self._store = store
+        self._run_id = run_id
+
+    def read(self, kind: str) -> dict[str, Any]:
+        found: dict[str, Any] = (_state.get(self._store, "run", self._run_id) or {}).get(kind, {})
+        return found
+
+    def change(self, kind: str, values: Mapping[str, Any]) -> None:
+        kept = _state.get(self._store, "run", self._run_id) or {}
+        _state.put(self._store, "run", self._run_id, {**kept, kind: {**kept.get(kind, {}), **values}})
+
+    def add_properties(self, properties: Mapping[str, Any]) -> None:
+        known = self.read("properties")
+        for key in properties:
+            if key in known:
+                raise UserErrorException(
+                    f"run {self._run_id} has the property {key!r} already, and it cannot be changed"
+                )
+        self.change("properties", _texts(properties))
+
+
+def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+    return {str(key): str(value) for key, value in values.items()}
 
 
 def _data_of(name: str, value: Any) -> Mapping[str, Any]:
@@ -515,5 +717,5 @@ def _as_files(here: StepContext, what: str, name: str, values: Iterable[Any]) ->
             yield value
 
 
-def _time_text(value: Any) -> str | None:
+def time_text(value: Any) -> str | None:
     return None if value is None else value.isoformat().replace("+00:00", "Z")

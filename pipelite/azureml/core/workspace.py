@@ -6,13 +6,15 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from pipelite.api import Workspace as NativeWorkspace
 from pipelite.azureml import _state
 from pipelite.azureml._notices import note_ignored
 from pipelite.azureml.exceptions import UserErrorException
 from pipelite.store import Store
+
+if TYPE_CHECKING:
+    from pipelite.api import Workspace as NativeWorkspace
 
 T = TypeVar("T")
 
@@ -125,6 +127,12 @@ class Workspace:
             self._native = _state.open_workspace()
         return self._native
 
+    def remember(self) -> None:
+        """Have the scripts of steps find the workspace under the same names."""
+        names = (self.subscription_id, self.resource_group, self.name)
+        if _state.workspace_names(self.store) != names:
+            _state.put(self.store, "workspace", "names", names)
+
     @property
     def store(self) -> Store:
         """Where all is kept."""
@@ -193,6 +201,9 @@ class Workspace:
         from pipelite.azureml.exceptions import NotOnOneBoxError
 
         raise NotOnOneBoxError("there is no MLflow server here; log with Run.get_context().log(name, value)")
+
+    def __deepcopy__(self, memo: Any) -> Workspace:
+        return self
 
     def __repr__(self) -> str:
         return (

@@ -9,6 +9,7 @@ from pipelite.azureml.pipeline.core.graph import (
     PipelineParameter,
     TrainingOutput,
 )
+from pipelite.azureml.pipeline.core.later import Module, PipelineDraft
 from pipelite.azureml.pipeline.core.pipeline import Pipeline, StepSequence
 from pipelite.azureml.pipeline.core.published import PipelineEndpoint, PublishedPipeline
 from pipelite.azureml.pipeline.core.run import PipelineRun, PortDataReference, StepRun, StepRunOutput
@@ -17,8 +18,10 @@ from pipelite.azureml.pipeline.core.step import PipelineStep
 
 __all__ = [
     "InputPortBinding",
+    "Module",
     "Pipeline",
     "PipelineData",
+    "PipelineDraft",
     "PipelineEndpoint",
     "PipelineOutputFileDataset",
     "PipelineParameter",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from typing import TYPE_CHECKING, Any
 
 from pipelite.azureml.core.dataset import AbstractDataset
 from pipelite.azureml.data.datapath import DataPath
-from pipelite.azureml.data.output_dataset_config import Origin
+from pipelite.azureml.data.output_dataset_config import Origin, Rows
 
 if TYPE_CHECKING:
     from pipelite.azureml.core.datastore import Datastore
@@ -30,8 +31,10 @@ class PipelineParameter:
             raise ValueError(
                 f"the default of parameter {name!r} is {default_value!r}; an int, str, bool, float, DataPath or Dataset is expected"
             )
-        if not _NAME.match(str(name)) or name[0].isdigit():
-            raise ValueError(f"a parameter cannot be called {name!r}; letters, digits and _ are taken")
+        if not _NAME.match(str(name)) or name[0].isdigit() or keyword.iskeyword(name):
+            raise ValueError(
+                f"a parameter cannot be called {name!r}; letters, digits and _ are taken, and no word of Python's"
+            )
         self.name = name
         self.default_value = default_value
 
@@ -158,17 +161,27 @@ class PipelineOutputFileDataset:
         self.name = pipeline_data.name
         self.mode = "mount"
         self.input_name = pipeline_data.name
-        self.reader: tuple[str, dict[str, Any]] | None = None
-        self.calls: tuple[str, ...] = ()
+        self.rows: Rows | None = None
         self.registration: tuple[str, bool] | None = None
 
     def parse_delimited_files(self, **options: Any) -> PipelineOutputFileDataset:
         """As rows of delimited files."""
-        return self._with(reader=("from_delimited_files", options), mode="direct")
+        return self._with(rows=Rows().read("from_delimited_files", options), mode="direct")
 
     def parse_parquet_files(self, **options: Any) -> PipelineOutputFileDataset:
         """As rows of Parquet files."""
-        return self._with(reader=("from_parquet_files", options), mode="direct")
+        return self._with(rows=Rows().read("from_parquet_files", options), mode="direct")
+
+    def keep_columns(self, columns: Any) -> PipelineOutputFileDataset:
+        return self._chosen("keep_columns", columns)
+
+    def drop_columns(self, columns: Any) -> PipelineOutputFileDataset:
+        return self._chosen("drop_columns", columns)
+
+    def _chosen(self, method: str, columns: Any) -> PipelineOutputFileDataset:
+        if self.rows is None:
+            raise ValueError(f"{self.name!r} is files; parse_delimited_files() gives rows, whose columns can be chosen")
+        return self._with(rows=self.rows.then(method, columns=columns))
 
     def register(self, name: str, create_new_version: bool = True) -> PipelineOutputFileDataset:
         """Have it registered when the run has completed."""

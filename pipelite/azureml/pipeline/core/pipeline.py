@@ -13,9 +13,11 @@ from pipelite.api import Pipeline as NativePipeline
 from pipelite.azureml.core.dataset import AbstractDataset
 from pipelite.azureml.data.datapath import DataPath
 from pipelite.azureml.exceptions import UserErrorException
+from pipelite.azureml.identities import by_definition, counts_by_definition
 from pipelite.azureml.pipeline.core.graph import PipelineParameter
 from pipelite.azureml.pipeline.core.step import PipelineStep
 from pipelite.azureml.writing import FUNCTION, Writer, collect_parameters
+from pipelite.data import Dataset
 from pipelite.errors import PipeliteError
 from pipelite.fingerprint import digest
 
@@ -51,7 +53,7 @@ class Pipeline:
     Raises
     ------
     ValueError
-        If a script is not there, two parameters of one name differ, or steps wait for each other in a circle.
+        If a script is not there, or two parameters of one name differ.
     """
 
     def __init__(
@@ -73,33 +75,46 @@ class Pipeline:
         given = list(dict.fromkeys(iter_steps(steps)))
         if not given:
             raise ValueError("a pipeline needs a step")
-        self.steps = _in_order(given, resolve_closure=resolve_closure)
+        self.steps, self._circles = _in_order(given, resolve_closure=resolve_closure)
         for step in self.steps:
             if hasattr(step, "default_source_directory"):
                 step.default_source_directory = (
                     None if default_source_directory is None else os.fspath(default_source_directory)
                 )
-            step.workspace = workspace  # type: ignore[attr-defined]
-            check = getattr(step, "check", None)
-            if check is not None:
-                check()
+            step.workspace = workspace
+            step.check()
         self._parameters = {each.name: each for each in collect_parameters(self.steps)}
         self._native: NativePipeline[Any, Any] | None = None
 
     @property
     def code(self) -> str:
-        """The module that it is: an ordinary pipeline."""
-        return Writer().write(self.steps, self.description)
+        """The module that it is: an ordinary pipeline.
+
+        Raises
+        ------
+        ValueError
+            If steps wait for each other in a circle, or one reads what no step writes.
+        """
+        writer = Writer(by_definition=counts_by_definition(self.workspace.store))
+        self.write(writer, writer.reserve(FUNCTION, self.steps))
+        return writer.text(self.description)
+
+    def write(self, writer: Writer, function: str, **options: Any) -> None:
+        """Write it as a function of a module; raises as `code` does."""
+        if self._circles:
+            raise ValueError(self._circles[0])
+        writer.add(self.steps, function, **options)
 
     @property
     def native(self) -> NativePipeline[Any, Any]:
         """The pipeline of this library that it is."""
         if self._native is None:
+            self.workspace.remember()
             self._native = load(self.workspace.native.path, self.code)
         return self._native
 
     def validate(self) -> list[Any]:
-        """What is wrong with it, without running anything."""
+        """What is wrong with it, such as steps that wait for each other or read what no step writes; nothing is run."""
         try:
             self.native.trace(**self.values({}))
         except (ValueError, PipeliteError) as exc:
@@ -120,7 +135,9 @@ class Pipeline:
             if parameter is None:
                 known = ", ".join(self._parameters) or "none"
                 raise UserErrorException(f"pipeline parameter {name!r} does not exist; there are: {known}")
-            found[name] = checked(parameter, value)
+            native = checked(parameter, value)
+            is_data = isinstance(native, Dataset) and counts_by_definition(self.workspace.store)
+            found[name] = by_definition(native) if is_data else native
         return found
 
     def submit(
@@ -193,15 +210,16 @@ def iter_steps(given: Any) -> Iterator[PipelineStep]:
         raise ValueError(f"{given!r} is no step; a pipeline takes steps, lists of steps and StepSequence")
 
 
-def _in_order(given: Sequence[PipelineStep], *, resolve_closure: bool) -> list[PipelineStep]:
+def _in_order(given: Sequence[PipelineStep], *, resolve_closure: bool) -> tuple[list[PipelineStep], list[str]]:
     """The steps, and what they read if that is asked for, each behind what it waits for."""
     done: dict[PipelineStep, bool] = {}
     found: list[PipelineStep] = []
+    circles: list[str] = []
 
     def visit(step: PipelineStep) -> None:
         if step in done:
             if not done[step]:
-                raise ValueError(f"step {step.name!r} waits for itself, by way of others")
+                circles.append(f"step {step.name!r} waits for itself, by way of others")
             return
         done[step] = False
         for earlier in step.earlier:
@@ -212,7 +230,7 @@ def _in_order(given: Sequence[PipelineStep], *, resolve_closure: bool) -> list[P
 
     for step in given:
         visit(step)
-    return found
+    return found, circles
 
 
 def checked(parameter: PipelineParameter, value: Any) -> Any:
@@ -235,9 +253,9 @@ def checked(parameter: PipelineParameter, value: Any) -> Any:
             return value.native
         raise _wrong(parameter, value, "Dataset")
     expected = type(default)
-    # For Python a truth value is a number, and so it was for v1.
-    if type(value) is expected or (expected is int and isinstance(value, bool)):
-        return int(value) if expected is int else value
+    # For Python a truth value is a number, and so it was for v1; a float of numpy's is one of Python's.
+    if isinstance(value, expected):
+        return expected(value)
     raise _wrong(parameter, value, expected.__name__)
 
 

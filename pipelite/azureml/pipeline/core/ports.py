@@ -10,7 +10,12 @@ from pipelite.azureml.core.dataset import AbstractDataset
 from pipelite.azureml.data.data_reference import DataReference
 from pipelite.azureml.data.datapath import DataPath, DataPathComputeBinding
 from pipelite.azureml.data.dataset_consumption_config import DatasetConsumptionConfig
-from pipelite.azureml.data.output_dataset_config import Origin, OutputAsInput, OutputFileDatasetConfig
+from pipelite.azureml.data.output_dataset_config import (
+    Origin,
+    OutputAsInput,
+    OutputFileDatasetConfig,
+    Rows,
+)
 from pipelite.azureml.pipeline.core.graph import (
     InputPortBinding,
     PipelineData,
@@ -30,8 +35,8 @@ class InputPort:
     is_named: bool = False
     #: Whether the script is given the id of a dataset, and not a path.
     is_direct: bool = False
-    #: How rows are read of what another step wrote: a method of `Dataset`, and its options.
-    reader: tuple[str, dict[str, Any]] | None = None
+    #: How rows are read of what another step wrote.
+    rows: Rows | None = None
 
 
 @attrs.frozen(eq=False)
@@ -71,11 +76,11 @@ def read_input(given: Any, step: str) -> InputPort:
     if isinstance(given, PipelineData):
         return InputPort(given.name, given.origin)
     if isinstance(given, PipelineOutputFileDataset):
-        return InputPort(given.input_name, given.origin, is_named=True, reader=given.reader)
+        return InputPort(given.input_name, given.origin, True, given.mode == "direct", given.rows)
     if isinstance(given, OutputAsInput):
-        return InputPort(given.name, given.output.origin, is_named=True)
+        return InputPort(given.name, given.output.origin, True, given.mode == "direct", given.rows)
     if isinstance(given, OutputFileDatasetConfig):
-        return InputPort(given.name, given.origin)
+        return InputPort(given.name, given.origin, is_named=True)
     if isinstance(given, DataReference):
         return InputPort(given.data_reference_name, given)
     if isinstance(given, DatasetConsumptionConfig):

@@ -10,7 +10,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelite.azureml.core.run import Run, failure_of, kept_files, read_metrics, wait_for_end
+from pipelite.azureml.core.run import (
+    STATUSES,
+    LoggingRun,
+    Run,
+    ScriptRun,
+    failure_of,
+    kept_files,
+    read_metrics,
+    time_text,
+    wait_for_end,
+)
 from pipelite.azureml.exceptions import UserErrorException
 from pipelite.errors import PipeliteError
 
@@ -28,6 +38,7 @@ _GRAPH_STATUSES = {
     "reused": "Finished",
     "failed": "Failed",
     "skipped": "Canceled",
+    "canceling": "Running",
     "canceled": "Canceled",
     "interrupted": "Failed",
 }
@@ -46,9 +57,10 @@ class PipelineRun(Run):
 
     @staticmethod
     def get(workspace: Workspace, run_id: str, **others: Any) -> PipelineRun:
-        found = Run.get(workspace, run_id)
-        assert isinstance(found, PipelineRun)
-        return found
+        native = workspace.native.run(run_id)
+        from pipelite.azureml.core.experiment import Experiment
+
+        return PipelineRun(Experiment(workspace, native.experiment), native.id, _run=native)
 
     @staticmethod
     def get_pipeline_runs(workspace: Workspace, pipeline_id: str, **others: Any) -> list[PipelineRun]:
@@ -61,6 +73,10 @@ class PipelineRun(Run):
             if (each.record.options.get("published") or {}).get("id") == pipeline_id
         ]
         return [PipelineRun(Experiment(workspace, each.experiment), each.id, _run=each) for each in runs]
+
+    @property
+    def type(self) -> str:
+        return "azureml.PipelineRun"
 
     def get_status(self) -> str:
         return _GRAPH_STATUSES[self._native.status]
@@ -98,7 +114,7 @@ class PipelineRun(Run):
         for name in self._native.steps:
             yield StepRun(self, name)
 
-    def get_children(self, recursive: bool = False, **others: Any) -> Iterator[StepRun]:
+    def get_children(self, recursive: bool = False, tags: Any = None, properties: Any = None) -> Iterator[StepRun]:
         return self.get_steps()
 
     def find_step_run(self, name: str) -> list[StepRun]:
@@ -134,12 +150,26 @@ class PipelineRun(Run):
     def complete(self, *_: Any, **__: Any) -> None:
         raise NotImplementedError("a pipeline run ends by itself")
 
-    fail = child_run = complete
+    fail = complete
+
+    def child_run(self, *_: Any, **__: Any) -> Any:
+        raise NotImplementedError("the children of a pipeline run are its steps")
 
     def __repr__(self) -> str:
         return (
             f"Run(Experiment: {self.experiment.name},\nId: {self.id},\nType: {self.type},\nStatus: {self.get_status()})"
         )
+
+
+class ParentRun(PipelineRun, LoggingRun):
+    """The run of the pipeline, as the script of one of its steps has it: what it logs there is what that step logged."""
+
+    def __init__(self, step: ScriptRun) -> None:
+        super().__init__(step.experiment, step.id.partition("/")[0])
+        self._step_run = step
+
+    def _tell(self, what: str, name: str, *values: Any, **named: Any) -> None:
+        self._step_run._tell(what, name, *values, **named)
 
 
 class StepRun(Run):
@@ -158,7 +188,7 @@ class StepRun(Run):
 
     @property
     def pipeline_run_id(self) -> str:
-        return self.parent.id
+        return str(self.parent.id)
 
     @property
     def type(self) -> str:
@@ -170,22 +200,34 @@ class StepRun(Run):
 
     @property
     def properties(self) -> dict[str, str]:
-        """Of a reused one, where its outputs come from."""
+        """Those that its script gave it; of a reused one, also where its outputs come from."""
+        given = super().properties
         if not self._step.reused:
-            return {}
+            return given
         rows = self.experiment.workspace.store.database.read(
             "SELECT run_id, name FROM step_runs WHERE id = ?", (self._step.record.computed_by,)
         )
         run, step = rows[0]["run_id"], rows[0]["name"]
-        return {"azureml.reusedrunid": f"{run}/{step}", "azureml.reusednodeid": step, "azureml.reusedpipeline": run}
+        return {
+            **given,
+            "azureml.reusedrunid": f"{run}/{step}",
+            "azureml.reusednodeid": step,
+            "azureml.reusedpipeline": run,
+        }
 
     def get_status(self) -> str:
         return _GRAPH_STATUSES[self._step.status]
 
     def get_details(self) -> dict[str, Any]:
-        from pipelite.azureml.core.run import STATUSES
-
-        return {"runId": self.id, "status": STATUSES[self._step.status], "properties": self.properties}
+        record = self._step.record
+        return {
+            "runId": self.id,
+            "status": STATUSES[self._step.status],
+            "startTimeUtc": time_text(record.started_at),
+            "endTimeUtc": time_text(record.ended_at),
+            "properties": self.properties,
+            "error": None if record.error is None else {"error": {"code": "UserError", "message": record.error}},
+        }
 
     def get_details_with_logs(self) -> dict[str, Any]:
         return {**self.get_details(), "logFiles": {"70_driver_log.txt": self.get_stdout_log()}}

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from pipelite.azureml._notices import warn_spelling
+from pipelite.azureml.data.data_reference import DataReference
 from pipelite.azureml.data.dataset_consumption_config import DatasetConsumptionConfig
 from pipelite.azureml.data.output_dataset_config import Origin, OutputAsInput, OutputFileDatasetConfig
 from pipelite.azureml.pipeline.core.graph import PipelineData, PipelineOutputFileDataset, PipelineParameter
@@ -31,7 +32,14 @@ class PipelineStep:
         self.name = name
         self.allow_reuse = allow_reuse
         self.version = version
+        #: That of the pipeline it is part of.
+        self.workspace: Any = None
+        #: Values that have no meaning here, and may be parameters of the pipeline all the same.
+        self.unused_parameters: list[Any] = []
         self.params = dict(params or {})
+        for what, given in (("arguments", arguments), ("inputs", inputs), ("outputs", outputs)):
+            if given is not None and not isinstance(given, list | tuple):
+                raise ValueError(f"step {name!r}: {what}={given!r} is wrong; it takes a list")
         self.arguments = list(arguments or [])
         #: Input ports by the object that was given, in its order.
         self._given_inputs = list(inputs or [])
@@ -42,12 +50,7 @@ class PipelineStep:
         self._check_names()
         self._after: list[PipelineStep] = []
         for port in self.output_ports:
-            if port.origin.producer is not None:
-                raise ValueError(
-                    f"{port.name!r} is an output of step {port.origin.producer.name!r} and of step {name!r}; each step "
-                    "writes outputs of its own"
-                )
-        for port in self.output_ports:
+            # A cell of a notebook that is run again makes its step anew; the last one counts.
             port.origin.producer = self
 
     def run_after(self, step: PipelineStep) -> None:
@@ -57,18 +60,38 @@ class PipelineStep:
     @property
     def earlier(self) -> list[PipelineStep]:
         """The steps that it waits for."""
+        return list(dict.fromkeys([*self.producers, *self._after]))
+
+    @property
+    def producers(self) -> list[PipelineStep]:
+        """The steps that write what it reads."""
         found = [port.source.producer for port in self.input_ports if isinstance(port.source, Origin)]
-        return list(dict.fromkeys([*(each for each in found if each is not None), *self._after]))
+        return [each for each in found if each is not None]
 
     @property
     def parameters(self) -> Iterator[PipelineParameter]:
         """Those that it uses."""
-        for value in (*flatten(self.arguments), *self.params.values()):
+        for value in (*flatten(self.arguments), *self.params.values(), *self.unused_parameters):
             if isinstance(value, PipelineParameter):
                 yield value
         for port in self.input_ports:
             if isinstance(port.source, PipelineParameter):
                 yield port.source
+
+    def check(self) -> None:
+        """Look whether it can be part of a pipeline.
+
+        Raises
+        ------
+        ValueError
+            If what it needs is not there, or another step writes one of its outputs too.
+        """
+        for port in self.output_ports:
+            if port.origin.producer is not self:
+                raise ValueError(
+                    f"{port.name!r} is an output of step {self.name!r}, and of step {port.origin.producer.name!r} that was "
+                    "made later; each step of a pipeline writes outputs of its own"
+                )
 
     def write(self, writer: Any) -> None:
         """Write it as code; see `writing.Writer`."""
@@ -110,7 +133,7 @@ class PipelineStep:
         """The port that an object among the arguments stands for."""
         key = _key(value)
         for given, port in zip(self._given_inputs, self.input_ports, strict=True):
-            if given is value or _key(given) == key:
+            if given is value or key in _keys([given]):
                 return port
         for given, out in zip(self._given_outputs, self.output_ports, strict=True):
             if _key(given) == key:
@@ -142,7 +165,9 @@ def flatten(values: Any) -> Iterator[Any]:
 
 
 def _keys(values: Sequence[Any]) -> set[Any]:
-    return {_key(value) for value in values}
+    # What a step reads as an input of some name is meant by the output itself too.
+    outputs = {id(value.output.origin) for value in values if isinstance(value, OutputAsInput)}
+    return {_key(value) for value in values} | outputs
 
 
 def _key(value: Any) -> Any:
@@ -152,9 +177,12 @@ def _key(value: Any) -> Any:
     if isinstance(value, OutputAsInput):
         return "input", value.name, id(value.output.origin)
     if isinstance(value, DatasetConsumptionConfig):
-        return "input", value.name, id(value.dataset)
+        return "input", value.name, getattr(value.dataset, "code", None) or id(value.dataset)
     if isinstance(value, tuple):
-        return tuple(map(id, value))
+        # A parameter with a path, and its binding.
+        return "input", getattr(value[0], "name", id(value[0]))
+    if isinstance(value, DataReference):
+        return "input", value.data_reference_name, value.datastore, value.path_on_datastore
     inner = getattr(value, "bind_object", None)
     if isinstance(inner, PipelineData):
         return id(inner.origin)

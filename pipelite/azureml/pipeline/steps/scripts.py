@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipelite.azureml._notices import note_ignored
 from pipelite.azureml.core.compute import native_target
 from pipelite.azureml.pipeline.core.graph import PipelineParameter
 from pipelite.azureml.pipeline.core.ports import OutputPort
@@ -13,7 +14,7 @@ from pipelite.azureml.pipeline.core.step import PipelineStep, flatten, take_targ
 from pipelite.azureml.writing import Code, Writer
 
 
-class _ProcessStep(PipelineStep):
+class ProcessStep(PipelineStep):
     """A step whose body is a process."""
 
     def __init__(
@@ -33,17 +34,28 @@ class _ProcessStep(PipelineStep):
         super().__init__(name, inputs, outputs, arguments, params, allow_reuse, version)
         self.compute_target = compute_target if compute_target is not None else getattr(runconfig, "target", None)
         self.runconfig = runconfig
+        if getattr(runconfig, "node_count", 1) != 1:
+            note_ignored("node_count of a run configuration")
         self.source_directory = source_directory
         #: The folder of the pipeline, for a step that names none.
         self.default_source_directory: str | None = None
-        self.workspace: Any = None
 
     @property
     def folder(self) -> str:
         """What its process gets a copy of."""
         return os.path.abspath(self.source_directory or self.default_source_directory or os.getcwd())
 
-    def _write(self, writer: Writer, head: list[Any], command: list[Any] | None = None) -> None:
+    def _check_runconfig_params(self, given: Mapping[str, Any] | None) -> None:
+        known = ("NodeCount", "MpiProcessCountPerNode", "TensorflowWorkerCount", "TensorflowParameterServerCount")
+        for name, value in (given or {}).items():
+            if name not in known:
+                raise ValueError(
+                    f"step {self.name!r}: runconfig_pipeline_params has {name!r}; it takes {', '.join(known)}"
+                )
+            note_ignored(f"{name} in runconfig_pipeline_params")
+            self.unused_parameters.append(value)
+
+    def _write(self, writer: Writer, head: list[Any], command: list[Any] | None = None, **more: Any) -> None:
         writer.use("pipelite.azureml.script_steps", "script_step")
         calls: dict[str, Any] = {}
         shown: set[str] = set()
@@ -56,24 +68,27 @@ class _ProcessStep(PipelineStep):
         parameters |= {name: self._word(value, writer, calls, shown) for name, value in self.params.items()}
         for port in self.input_ports:
             calls[port.name] = writer.value_of(port)
-        options: dict[str, Any] = {"source_directory": self.folder}
+        options: dict[str, Any] = {"source_directory": writer.path(self.folder)}
         target = native_target(self.workspace, self.compute_target) if self.workspace is not None else None
         environment = None if self.runconfig is None else self.runconfig.environment.native_code()
         if environment is not None:
             writer.use("pipelite.steps", "Environment")
         direct = [port.name for port in self.input_ports if port.is_direct]
+        mounted = [port.name for port in self.input_ports if port.is_named and not port.is_direct]
         given: dict[str, Any] = {
             "command" if command is not None else "arguments": [*(command or []), *words],
             "parameters": parameters,
             "datasets": direct,
-            "inputs": [port.name for port in self.input_ports if port.name not in shown and port.name not in direct],
+            "mounted": mounted,
+            "rows": {port.name: port.rows.calls for port in self.input_ports if port.rows is not None},
+            "inputs": [port.name for port in self.input_ports if port.name not in (*shown, *direct, *mounted)],
             "outputs": [self._output(port, writer) for port in self.output_ports if port.name not in shown],
             "variables": {} if self.runconfig is None else self.runconfig.all_variables(),
             "destinations": {port.name: port.destination for port in self.output_ports if port.destination},
             "compute": target,
             "environment": None if environment is None else Code(environment),
         }
-        options |= {name: value for name, value in given.items() if value}
+        options |= {name: value for name, value in given.items() if value} | more
         writer.define(self, "script_step", *head, **options)
         writer.call(self, calls)
 
@@ -101,7 +116,7 @@ class _ProcessStep(PipelineStep):
         return Code(f"Output({port.name!r}{', is_folder=True' if port.is_folder else ''})")
 
 
-class PythonScriptStep(_ProcessStep):
+class PythonScriptStep(ProcessStep):
     """A step that runs a Python script in a process of its own, in a copy of its source directory."""
 
     def __init__(
@@ -122,7 +137,8 @@ class PythonScriptStep(_ProcessStep):
         **others: Any,
     ) -> None:
         compute_target = take_target(compute_target, others, "PythonScriptStep")
-        _check_runconfig_params(runconfig_pipeline_params, name or script_name)
+        if hash_paths is not None:
+            note_ignored("hash_paths= of a step")
         self.script_name = script_name
         super().__init__(
             name or script_name,
@@ -136,9 +152,11 @@ class PythonScriptStep(_ProcessStep):
             allow_reuse=allow_reuse,
             version=version,
         )
+        self._check_runconfig_params(runconfig_pipeline_params)
 
     def check(self) -> None:
         """Make sure that the script is there, as v1 did when a pipeline was made."""
+        super().check()
         if not os.path.isfile(os.path.join(self.folder, self.script_name)):
             raise ValueError(f"step {self.name!r}: there is no script {self.script_name!r} in {self.folder!r}")
 
@@ -198,7 +216,7 @@ class EstimatorStep(PythonScriptStep):
         )
 
 
-class CommandStep(_ProcessStep):
+class CommandStep(ProcessStep):
     """A step that runs a command, in a copy of its source directory."""
 
     def __init__(
@@ -217,7 +235,6 @@ class CommandStep(_ProcessStep):
         **others: Any,
     ) -> None:
         compute_target = take_target(compute_target, others, "CommandStep")
-        _check_runconfig_params(runconfig_pipeline_params, name or "command")
         script_run = getattr(runconfig, "run_config", None)
         if script_run is not None:
             source_directory = source_directory or runconfig.source_directory
@@ -237,9 +254,7 @@ class CommandStep(_ProcessStep):
             allow_reuse=allow_reuse,
             version=version,
         )
-
-    def check(self) -> None:
-        """There is nothing to look for."""
+        self._check_runconfig_params(runconfig_pipeline_params)
 
     def write(self, writer: Writer) -> None:
         """Write it as code: a shell reads it, as v1's did."""
@@ -248,10 +263,3 @@ class CommandStep(_ProcessStep):
         else:
             # The words of a list were joined by spaces.
             self._write(writer, [None], command=["sh", "-c", 'eval "$*"', "command"])
-
-
-def _check_runconfig_params(given: Mapping[str, Any] | None, step: str) -> None:
-    known = ("NodeCount", "MpiProcessCountPerNode", "TensorflowWorkerCount", "TensorflowParameterServerCount")
-    for name in given or {}:
-        if name not in known:
-            raise ValueError(f"step {step!r}: runconfig_pipeline_params has {name!r}; it takes {', '.join(known)}")
