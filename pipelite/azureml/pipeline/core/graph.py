@@ -6,6 +6,7 @@ import keyword
 import re
 from typing import TYPE_CHECKING, Any
 
+from pipelite.azureml._notices import note_place
 from pipelite.azureml.core.dataset import AbstractDataset
 from pipelite.azureml.data.datapath import DataPath
 from pipelite.azureml.data.output_dataset_config import Origin, Rows
@@ -98,6 +99,7 @@ class PipelineData:
             )
         self.name = name
         self.datastore = datastore
+        note_place(output_path_on_compute)
         self.output_name = output_name or name
         self.output_mode = output_mode
         self.is_directory = is_directory
@@ -166,11 +168,11 @@ class PipelineOutputFileDataset:
 
     def parse_delimited_files(self, **options: Any) -> PipelineOutputFileDataset:
         """As rows of delimited files."""
-        return self._with(rows=Rows().read("from_delimited_files", options), mode="direct")
+        return self._with(rows=Rows.of("from_delimited_files", options), mode="direct")
 
     def parse_parquet_files(self, **options: Any) -> PipelineOutputFileDataset:
         """As rows of Parquet files."""
-        return self._with(rows=Rows().read("from_parquet_files", options), mode="direct")
+        return self._with(rows=Rows.of("from_parquet_files", options), mode="direct")
 
     def keep_columns(self, columns: Any) -> PipelineOutputFileDataset:
         return self._chosen("keep_columns", columns)
