@@ -82,6 +82,7 @@ def test_steps_that_read_nothing_of_each_other_are_one_pipeline_that_is_publishe
     assert run.metrics["seeds"] == 190
     assert run.metrics["accuracy"] > 0.9
     assert "ended: Finished" in printed
+    assert (Workspace().path / "data" / "archive" / "seeds.csv").read_bytes() == Path("seeds.csv").read_bytes()
     schedule = Workspace().schedules["every week"]
     assert {(each.strftime("%A"), each.hour, each.minute) for each in schedule.next(3)} == {("Monday", 6, 30)}
 
@@ -103,6 +104,7 @@ def test_what_a_search_wrote_is_downloaded_and_used_what_the_sdk_refused_is_warn
     assert "taken for busy" in printed
     assert [path.name for path in Path("azureml").rglob("*_data")] == ["metrics_data", "model_data"]
     assert "Bike sharing Train" in Workspace().published
+    assert Workspace().endpoints["Bike sharing"].default.version == "0"
 
     # The schedule's first run starts at once, as soon as something serves the workspace.
     scheduled = execute_queue_for("Recurring_Pipeline_name")

@@ -1,11 +1,12 @@
-"""Which of two kinds of seed is it? One step prepares measurements and the next trains on them; a third runs beside both."""
+"""Which of two kinds of seed is it? One step prepares measurements and the next trains on them; two more run beside both."""
 
 import random
 from pathlib import Path
 
 from azureml.core import Experiment, Workspace
+from azureml.core.compute import ComputeTarget, DataFactoryCompute
 from azureml.pipeline.core import Pipeline, PipelineData, Schedule, ScheduleRecurrence
-from azureml.pipeline.steps import PythonScriptStep
+from azureml.pipeline.steps import DataTransferStep, PythonScriptStep
 
 
 def write_measurements(path: Path) -> None:
@@ -45,7 +46,7 @@ train = PythonScriptStep(
     arguments=["--data", prepared],
     inputs=[prepared],
 )
-# It reads nothing of the others, so it runs side by side with them.
+# These read nothing of the others, so they run side by side with them.
 describe = PythonScriptStep(
     name="describe data",
     source_directory="describe",
@@ -54,8 +55,16 @@ describe = PythonScriptStep(
     arguments=[measured],
     inputs=[measured],
 )
+copy = DataTransferStep(
+    name="keep a copy",
+    source_data_reference=measured,
+    destination_data_reference=store.path("archive/seeds.csv", data_reference_name="archive"),
+    source_reference_type="file",
+    destination_reference_type="file",
+    compute_target=ComputeTarget.create(ws, "data-factory", DataFactoryCompute.provisioning_configuration()),
+)
 
-pipeline = Pipeline(workspace=ws, steps=[prepare, train, describe])
+pipeline = Pipeline(workspace=ws, steps=[prepare, train, describe, copy])
 experiment = Experiment(workspace=ws, name="seed-kinds")
 run = experiment.submit(pipeline)
 print("ended:", run.wait_for_completion(show_output=False))

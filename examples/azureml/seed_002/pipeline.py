@@ -9,10 +9,11 @@ import pandas as pd
 from azureml.core import Dataset, Environment, Experiment, Workspace
 from azureml.core.compute import AmlCompute, ComputeTarget
 from azureml.core.compute_target import ComputeTargetException
-from azureml.pipeline.core import Pipeline, PipelineData, PipelineParameter, TrainingOutput
+from azureml.pipeline.core import Pipeline, PipelineData, PipelineEndpoint, PipelineParameter, TrainingOutput
 from azureml.pipeline.core.run import PipelineRun
 from azureml.pipeline.core.schedule import Schedule, ScheduleRecurrence
 from azureml.pipeline.steps import ParallelRunConfig, PythonScriptStep
+from azureml.train.automl import AutoMLConfig
 from azureml.widgets import RunDetails
 from sklearn.metrics import confusion_matrix
 
@@ -106,6 +107,17 @@ automl_settings = {
     "primary_metric": "normalized_root_mean_squared_error",
     "n_cross_validations": 5,
 }
+automl_config = AutoMLConfig(
+    compute_target=compute_target,
+    task="regression",
+    training_data=dataset,
+    label_column_name="cnt",
+    path=project_folder,
+    enable_early_stopping=True,
+    featurization="auto",
+    debug_log="automl_errors.log",
+    **automl_settings,
+)
 
 ds = ws.get_default_datastore()
 metrics_output_name = "metrics_output"
@@ -122,16 +134,16 @@ model_data = PipelineData(
     pipeline_output_name=best_model_output_name,
     training_output=TrainingOutput(type="Model"),
 )
-# A script that searches, and writes what an AutoMLStep would: metrics of each trial, and the best model.
+# A script that searches by these settings, and writes what an AutoMLStep would: metrics of all trials, and the best model.
 search_step = PythonScriptStep(
     name="automl_module",
-    source_directory=project_folder,
+    source_directory=automl_config.path,
     script_name="search.py",
     arguments=[
         "--label",
         "cnt",
         "--metric",
-        automl_settings["primary_metric"],
+        automl_config.primary_metric,
         "--folds",
         automl_settings["n_cross_validations"],
         "--metrics",
@@ -180,6 +192,10 @@ published_pipeline = pipeline_run.publish_pipeline(
     name="Bike sharing Train", description="Training bike sharing pipeline", version="1.0"
 )
 print("endpoint:", published_pipeline.endpoint)
+pipeline_endpoint = PipelineEndpoint.publish(
+    ws, name="Bike sharing", description="Leads to the version that is in use", pipeline=published_pipeline
+)
+print("default version:", pipeline_endpoint.get_default_version())
 
 # Any run is found again by its experiment and its id.
 same_run = PipelineRun(ws.experiments[experiment_name], pipeline_run.id)
