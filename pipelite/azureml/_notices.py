@@ -6,6 +6,8 @@ import sys
 import warnings
 
 _said: set[str] = set()
+#: Beginnings of the names of modules that lie between a script and a warning about it.
+_BETWEEN = ("pipelite.azureml", "importlib", "_frozen_importlib")
 
 
 def note_ignored(what: str) -> None:
@@ -27,4 +29,8 @@ def warn_spelling(written: str, right: str) -> None:
     text = f"{written} is taken as {right}, which is how SDK v1 spells it; it refused the other"
     if text not in _said:
         _said.add(text)
-        warnings.warn(text, UserWarning, stacklevel=3)
+        # At the line of the script, however many calls and imports lie between.
+        frame = sys._getframe(1)
+        while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_BETWEEN):
+            frame = frame.f_back
+        warnings.warn_explicit(text, UserWarning, frame.f_code.co_filename, frame.f_lineno)
