@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import sys
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from pipelite.azureml.exceptions import (
     RunEnvironmentException,
     UserErrorException,
 )
+from pipelite.clock import CLOCK
 from pipelite.execute import StepContext, current_run
 
 if TYPE_CHECKING:
@@ -487,12 +487,12 @@ class ScriptRun(LoggingRun):
         copy_kept(self._files(), name, output_file_path, self.id)
 
     def _files(self) -> dict[str, Path]:
-        until = time.monotonic() + _RECORDED_WITHIN_S
+        until = CLOCK.monotonic() + _RECORDED_WITHIN_S
         while True:
             found = kept_files(self._native, str(self._here.name))
-            if self._uploaded <= found.keys() or time.monotonic() > until:
+            if self._uploaded <= found.keys() or CLOCK.monotonic() > until:
                 return found
-            time.sleep(0.05)
+            CLOCK.sleep(0.05)
 
     def _tell(self, what: str, name: str, *values: Any, **named: Any) -> None:
         getattr(self._here, what)(name, *_as_files(self._here, what, name, values), **named)
