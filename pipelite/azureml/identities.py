@@ -7,7 +7,7 @@ from typing import Any
 
 from pipelite.azureml import _state
 from pipelite.data import Dataset
-from pipelite.fingerprint import FileCache, combine
+from pipelite.fingerprint import combine
 from pipelite.store import Store
 
 #: Values of the workspace's setting `azureml.identity.rule`.
@@ -41,21 +41,12 @@ def set_rule(store: Store, rule: str) -> None:
 class _ByDefinition(Dataset):
     """A dataset whose bytes do not count."""
 
-    def identity(self, files: FileCache | None) -> str:
-        return self._identity_of(())
-
-    def identity_only(self, files: FileCache | None) -> str:
-        return self._identity_of(())
-
     def _identity_of(self, found: Any) -> str:
         label = "" if self._registration is None else f"{self._registration.name}:{self._registration.version}"
         return combine("azureml dataset", [self.definition.to_json(), label])
 
     def changed_file(self) -> str | None:
         return None
-
-    def _announce(self, found: Any) -> None:
-        """Nothing that a step reads of it counts."""
 
 
 def by_definition(dataset: Dataset) -> Dataset:

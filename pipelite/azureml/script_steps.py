@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: Inputs that are the same for all calls of one step.
 SETTING = "surroundings"
 #: What Azure let a snapshot have.
-SIZE_LIMIT_BYTES = 300 * 1024**2
+SIZE_LIMIT_BYTES = 300_000_000
 FILES_LIMIT = 2000
 #: What of a source directory Azure took.
 _SNAPSHOT = {

@@ -144,7 +144,7 @@ def make_pipeline(ws: Workspace, place: Path) -> Pipeline:
     config.environment_variables = {"OF_CONFIG": "yes"}
     config.environment.environment_variables = {"OF_ENVIRONMENT": "yes"}
     late_files = late.as_dataset()
-    look = PythonScriptStep(
+    PythonScriptStep(
         "look.py",
         name="look around",
         source_directory="look",

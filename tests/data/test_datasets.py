@@ -124,6 +124,9 @@ class TestReading:
         assert sum(part.num_rows for part in parts) == 5000
         assert data.to_pandas()["x"].sum() == sum(range(5000))
         assert data.take(3).to_arrow().to_pydict() == {"x": [0, 1, 2], "y": ["text0", "text1", "text2"]}
+        assert data.skip(4997).to_arrow().to_pydict()["x"] == [4997, 4998, 4999]
+        assert data.skip(2).take(2).to_arrow().to_pydict()["x"] == [2, 3]
+        assert data.skip(6000).to_pandas().empty
 
     def test_to_take_a_few_rows_reads_no_further(self, bikes, monkeypatch):
         from pipelite.data import reading
