@@ -26,7 +26,7 @@ SETTING = "surroundings"
 SIZE_LIMIT_BYTES = 300_000_000
 FILES_LIMIT = 2000
 #: What of a source directory Azure took.
-_SNAPSHOT = {
+_SNAPSHOT: dict[str, Any] = {
     "limit_files": FILES_LIMIT,
     "ignore_files": (".amlignore", ".gitignore"),
     "is_ignored_below": False,

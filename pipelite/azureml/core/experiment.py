@@ -52,11 +52,10 @@ class Experiment:
         """
         from pipelite.azureml.pipeline.core.published import PipelineEndpoint, PublishedPipeline
 
-        if isinstance(config, PublishedPipeline | PipelineEndpoint):
-            where = (self.workspace,) if isinstance(config, PublishedPipeline) else ()
-            run = config.submit(*where, self.name, **kwargs)
-            run.set_tags(tags or {})
-            return run
+        if isinstance(config, PublishedPipeline):
+            return _tagged(config.submit(self.workspace, self.name, **kwargs), tags)
+        if isinstance(config, PipelineEndpoint):
+            return _tagged(config.submit(self.name, **kwargs), tags)
         if hasattr(config, "as_pipeline"):
             # A script on its own is a pipeline of one step.
             pipeline = config.as_pipeline(self.workspace)
@@ -101,6 +100,12 @@ class Experiment:
 
     def __repr__(self) -> str:
         return f"Experiment(Name: {self.name},\nWorkspace: {self.workspace.name})"
+
+
+def _tagged(run: Run, tags: Mapping[str, str] | None) -> Run:
+    if tags:
+        run.set_tags(tags)
+    return run
 
 
 def _has(given: Mapping[str, str], wanted: Any) -> bool:

@@ -310,7 +310,8 @@ class LoggingRun:
         self, count: int | None = None, tag_key: str | None = None, tag_values: Sequence[str] | None = None
     ) -> list[ChildRun]:
         """Several of them, as many as a number says or as there are values of a tag."""
-        return [self.child_run(each) for each in tag_values or [None] * (count or 0)]
+        names: Sequence[str | None] = tag_values or [None] * (count or 0)
+        return [self.child_run(name) for name in names]
 
     def submit_child(self, config: Any, tags: Any = None, **others: Any) -> Any:
         raise NotOnOneBoxError(

@@ -140,7 +140,10 @@ class PipelineRun(Run):
     def complete(self, *_: Any, **__: Any) -> None:
         raise NotImplementedError("a pipeline run ends by itself")
 
-    fail = child_run = complete
+    fail = complete
+
+    def child_run(self, *_: Any, **__: Any) -> Any:
+        raise NotImplementedError("the children of a pipeline run are its steps")
 
     def __repr__(self) -> str:
         return (

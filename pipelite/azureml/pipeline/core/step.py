@@ -32,6 +32,8 @@ class PipelineStep:
         self.name = name
         self.allow_reuse = allow_reuse
         self.version = version
+        #: That of the pipeline it is part of.
+        self.workspace: Any = None
         #: Values that have no meaning here, and may be parameters of the pipeline all the same.
         self.unused_parameters: list[Any] = []
         self.params = dict(params or {})

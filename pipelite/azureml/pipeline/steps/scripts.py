@@ -37,7 +37,6 @@ class _ProcessStep(PipelineStep):
         self.source_directory = source_directory
         #: The folder of the pipeline, for a step that names none.
         self.default_source_directory: str | None = None
-        self.workspace: Any = None
 
     @property
     def folder(self) -> str:

@@ -1,0 +1,128 @@
+"""Datastores and datasets, as scripts use them."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipelite.azureml.core import Dataset, Datastore
+from pipelite.azureml.data.datapath import DataPath
+from pipelite.azureml.exceptions import UserErrorException
+
+
+@pytest.fixture
+def store(ws, write) -> Datastore:
+    write("raw/rides.csv", "zone,count\na,1\nb,2\nc,3\n")
+    write("raw/below/rides.csv", "zone,count\nd,4\n")
+    store = ws.get_default_datastore()
+    store.upload("raw", target_path="rides", show_progress=False)
+    return store
+
+
+@pytest.fixture
+def rides(store):
+    return Dataset.Tabular.from_delimited_files(path=(store, "rides/*.csv"))
+
+
+def test_an_upload_leaves_what_is_there_unless_it_is_to_overwrite(ws, store, write, tmp_path):
+    write("raw/rides.csv", "new")
+    store.upload_files(["raw/rides.csv"], target_path="rides", show_progress=False)
+    assert len(Dataset.Tabular.from_delimited_files((store, "rides/rides.csv")).to_pandas_dataframe()) == 3
+    reference = store.upload("raw", "rides", overwrite=True, show_progress=False)
+    assert (reference.path_on_datastore, reference.datastore) == ("rides", Datastore.get(ws, store.name))
+    assert (ws.native.path / "data/rides/rides.csv").read_text() == "new"
+
+
+def test_files_keep_their_places_below_their_root(ws, store, write):
+    write("other/x/a.txt", "a")
+    write("other/y/b.txt", "b")
+    store.upload_files(["other/x/a.txt", "other/y/b.txt"], target_path="up", show_progress=False)
+    store.upload_files(["other/x/a.txt"], relative_root="other", target_path="rooted", show_progress=False)
+    assert {each.path for each in store.native.list("up")} == {"up/x/a.txt", "up/y/b.txt"}
+    assert {each.path for each in store.native.list("rooted")} == {"rooted/x/a.txt"}
+
+
+def test_a_download_is_by_the_beginning_of_names_and_keeps_them_whole(store, tmp_path, capsys):
+    assert store.download(str(tmp_path / "got"), prefix="rid") == 2
+    assert "2 files" in capsys.readouterr().out
+    assert (tmp_path / "got/rides/below/rides.csv").exists()
+    assert store.download(str(tmp_path / "got"), prefix="rides/b", show_progress=False) == 1
+    assert store.download(str(tmp_path / "got"), prefix="none", show_progress=False) == 0
+
+
+def test_a_name_that_is_taken_needs_a_new_version(ws, rides, store):
+    first = rides.register(ws, "rides", description="all", tags={"kind": "csv"})
+    assert (first.name, first.version, first.description, first.tags) == ("rides", 1, "all", {"kind": "csv"})
+    assert rides.name is None
+    with pytest.raises(UserErrorException, match="create_new_version=True"):
+        rides.register(ws, "rides")
+    other = Dataset.Tabular.from_delimited_files((store, "rides/**"))
+    assert other.register(workspace=ws, name="rides", create_new_version=True).version == 2
+    assert len(Dataset.get_by_name(ws, "rides").to_pandas_dataframe()) == 4
+    assert len(Dataset.get_by_name(ws, name="rides", version=1).to_pandas_dataframe()) == 3
+    assert ws.datasets["rides"].version == ws.datasets.get("rides").version == 2
+    assert "rides" in set(ws.datasets.keys())
+    for wrong in (("none",), ("rides", 7)):
+        with pytest.raises(UserErrorException):
+            Dataset.get_by_name(ws, *wrong)
+
+
+def test_a_registered_dataset_is_found_by_its_id(ws, rides):
+    made = rides.register(ws, "rides")
+    assert Dataset.get_by_id(ws, made.id).name == "rides"
+    with pytest.raises(UserErrorException, match="no dataset with the id"):
+        Dataset.get_by_id(ws, "none")
+
+
+def test_rows_are_taken_skipped_split_and_chosen(rides):
+    assert rides.take(2).to_pandas_dataframe()["zone"].tolist() == ["a", "b"]
+    assert rides.skip(1).to_pandas_dataframe()["zone"].tolist() == ["b", "c"]
+    one, two = rides.random_split(0.5, seed=1)
+    assert len(one.to_pandas_dataframe()) + len(two.to_pandas_dataframe()) == 3
+    assert len(rides.take_sample(1.0).to_pandas_dataframe()) == 3
+    assert rides.keep_columns(["count"]).to_pandas_dataframe().columns.tolist() == ["count"]
+    assert rides.drop_columns("count").to_pandas_dataframe().columns.tolist() == ["zone"]
+    assert rides.filter(rides["count"] > 1).to_pandas_dataframe()["zone"].tolist() == ["b", "c"]
+
+
+@pytest.mark.parametrize("change", ["take(2)", "skip(1)", "drop_columns(['zone'])", "random_split(0.5, seed=3)[1]"])
+def test_the_code_of_a_dataset_makes_the_same_one(rides, change):
+    from pipelite import Dataset as Native
+
+    changed = eval(f"rides.{change}")
+    again = eval(changed.code, {"Dataset": Native})
+    assert again.to_pandas().equals(changed.to_pandas_dataframe())
+
+
+def test_rows_come_from_urls_paths_and_lists_of_them(ws, store, tmp_path):
+    for path in (str(tmp_path / "raw/rides.csv"), [(store, "rides/*.csv")], DataPath(store, "rides/rides.csv")):
+        assert len(Dataset.Tabular.from_delimited_files(path).to_pandas_dataframe()) == 3
+    both = [(store, "rides/rides.csv"), (store, "rides/below/rides.csv")]
+    assert len(Dataset.Tabular.from_delimited_files(both).to_pandas_dataframe()) == 4
+    with pytest.raises(UserErrorException, match="validate=False"):
+        Dataset.Tabular.from_delimited_files((store, "none/*.csv"))
+    assert Dataset.Tabular.from_delimited_files((store, "none/*.csv"), validate=False)
+    with pytest.raises(UserErrorException, match="no path of a dataset"):
+        Dataset.File.from_files(3)
+
+
+def test_files_are_listed_downloaded_and_mounted(ws, store, tmp_path):
+    files = Dataset.File.from_files((store, "rides/**"))
+    assert sorted(files.to_path()) == ["/below/rides.csv", "/rides.csv"]
+    assert len(files.download(str(tmp_path / "got"))) == 2
+    with pytest.raises(UserErrorException, match="overwrite=True"):
+        files.download(str(tmp_path / "got"))
+    assert len(files.download(str(tmp_path / "got"), overwrite=True)) == 2
+    with files.mount() as mounted:
+        place = tmp_path / mounted.mount_point
+        assert (place / "below/rides.csv").exists()
+    assert not place.exists()
+
+
+def test_a_folder_is_uploaded_as_a_dataset(ws, store):
+    made = Dataset.File.upload_directory("raw", (store, "up"), show_progress=False)
+    assert sorted(made.to_path()) == ["/below/rides.csv", "/rides.csv"]
+
+
+def test_a_data_frame_becomes_a_registered_dataset(ws, store, rides):
+    made = Dataset.Tabular.register_pandas_dataframe(rides.to_pandas_dataframe(), (store, "frames"), "frame")
+    assert (made.name, made.version, len(made.to_pandas_dataframe())) == ("frame", 1, 3)

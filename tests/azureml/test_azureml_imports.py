@@ -1,0 +1,124 @@
+"""What scripts import of `azureml`, in a process as `python -m pipelite.azureml` starts it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+NAMES = {
+    "azureml": "",
+    "azureml.core": "Workspace Experiment Run Dataset Datastore Model Environment ScriptRunConfig RunConfiguration Keyvault "
+    "ComputeTarget VERSION experiment",
+    "azureml.core.authentication": "InteractiveLoginAuthentication ServicePrincipalAuthentication "
+    "AzureCliAuthentication MsiAuthentication",
+    "azureml.core.compute": "ComputeTarget AmlCompute DataFactoryCompute DatabricksCompute AdlaCompute",
+    "azureml.core.compute_target": "ComputeTargetException",
+    "azureml.core.conda_dependencies": "CondaDependencies",
+    "azureml.core.dataset": "Dataset",
+    "azureml.core.datastore": "Datastore",
+    "azureml.core.environment": "Environment CondaDependencies",
+    "azureml.core.experiment": "Experiment",
+    "azureml.core.keyvault": "Keyvault",
+    "azureml.core.model": "Model InferenceConfig",
+    "azureml.core.run": "Run",
+    "azureml.core.runconfig": "RunConfiguration DEFAULT_CPU_IMAGE DEFAULT_GPU_IMAGE DockerConfiguration CondaDependencies "
+    "MpiConfiguration",
+    "azureml.core.script_run_config": "ScriptRunConfig",
+    "azureml.core.webservice": "Webservice AciWebservice AksWebservice LocalWebservice",
+    "azureml.core.workspace": "Workspace",
+    "azureml.data": "OutputFileDatasetConfig TabularDataset FileDataset",
+    "azureml.data.data_reference": "DataReference",
+    "azureml.data.datapath": "DataPath DataPathComputeBinding",
+    "azureml.data.dataset_consumption_config": "DatasetConsumptionConfig",
+    "azureml.data.output_dataset_config": "OutputFileDatasetConfig OutputTabularDatasetConfig",
+    "azureml.exceptions": "UserErrorException ActivityFailedException ExperimentExecutionException "
+    "RunEnvironmentException ComputeTargetException WebserviceException",
+    "azureml.pipeline.core": "Pipeline PipelineData PipelineParameter PipelineRun StepRun PublishedPipeline "
+    "PipelineEndpoint Schedule ScheduleRecurrence TimeZone TrainingOutput StepSequence PipelineStep PortDataReference "
+    "Module PipelineDraft",
+    "azureml.pipeline.core.graph": "PipelineParameter TrainingOutput PipelineData",
+    "azureml.pipeline.core.pipeline": "Pipeline",
+    "azureml.pipeline.core.run": "PipelineRun StepRun",
+    "azureml.pipeline.core.schedule": "Schedule ScheduleRecurrence TimeZone",
+    "azureml.pipeline.steps": "PythonScriptStep EstimatorStep DataTransferStep DatabricksStep AdlaStep ParallelRunStep "
+    "ParallelRunConfig AutoMLStep AutoMLStepRun HyperDriveStep HyperDriveStepRun MpiStep CommandStep RScriptStep ModuleStep "
+    "AzureBatchStep KustoStep SynapseSparkStep",
+    "azureml.train.automl": "AutoMLConfig",
+    "azureml.train.dnn": "TensorFlow PyTorch",
+    "azureml.train.estimator": "Estimator",
+    "azureml.train.hyperdrive": "HyperDriveConfig RandomParameterSampling GridParameterSampling BayesianParameterSampling "
+    "BanditPolicy MedianStoppingPolicy TruncationSelectionPolicy NoTerminationPolicy PrimaryMetricGoal choice randint uniform "
+    "quniform loguniform qloguniform normal qnormal lognormal qlognormal",
+    "azureml.train.sklearn": "SKLearn",
+    "azureml.widgets": "RunDetails",
+}
+
+SCRIPT = """
+    import importlib, json, subprocess, sys, warnings
+
+    from azureml.core import experiment
+    from azureml.core import Workspace
+    import pipelite.azureml.core
+
+    names = json.loads(sys.argv[1])
+    for module, listed in names.items():
+        found = importlib.import_module(module)
+        for name in listed.split():
+            if not hasattr(found, name):
+                print("missing:", module, name)
+    print(Workspace is pipelite.azureml.core.Workspace, experiment.Experiment.__name__, __name__, sys.argv[2:])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        from azureml.pipeline.step import PythonScriptStep
+        from azureml.pipeline.step import EstimatorStep
+    print(*(each.message for each in caught))
+    try:
+        import azureml.nothing
+    except ModuleNotFoundError as exc:
+        print(exc)
+    try:
+        Experiment
+    except NameError as exc:
+        print(exc)
+    import beside
+    print(subprocess.run([sys.executable, "-c", "import azureml.core; print(azureml.core.VERSION)"], capture_output=True, text=True).stdout)
+"""
+
+
+@pytest.fixture
+def run_script(ws, write, tmp_path):
+    import json
+
+    write("scripts/all.py", SCRIPT)
+    write("scripts/beside.py", "print('beside')")
+    command = [sys.executable, "-m", "pipelite.azureml", "scripts/all.py", json.dumps(NAMES), "--more"]
+    return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_a_script_runs_with_all_that_it_imports(run_script):
+    assert run_script.stderr == ""
+    assert run_script.stdout.splitlines() == [
+        "True Experiment __main__ ['--more']",
+        "module azureml.pipeline.step is taken as azureml.pipeline.steps, which is how SDK v1 spells it; it refused the other",
+        "No module named 'azureml.nothing'",
+        "name 'Experiment' is not defined",
+        "beside",
+        "1.62.0",
+        "",
+    ]
+    assert run_script.returncode == 0
+
+
+def test_a_script_that_is_not_there_is_an_error(ws):
+    for arguments, said in (([], "usage:"), (["none.py"], "there is no script 'none.py'")):
+        done = subprocess.run(
+            [sys.executable, "-m", "pipelite.azureml", *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 1
+        assert said in done.stderr

@@ -1,0 +1,192 @@
+"""The workspace, its compute targets and environments, as scripts set them up."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from pipelite.azureml.core import Environment, Experiment, RunConfiguration, Workspace
+from pipelite.azureml.core.compute import AmlCompute, ComputeTarget, DatabricksCompute, DataFactoryCompute
+from pipelite.azureml.core.compute_target import ComputeTargetException
+from pipelite.azureml.core.conda_dependencies import CondaDependencies
+from pipelite.azureml.core.runconfig import DEFAULT_CPU_IMAGE, DockerConfiguration
+from pipelite.azureml.exceptions import NotOnOneBoxError, UserErrorException
+from pipelite.azureml.train.estimator import Estimator
+
+NAMES = {"subscription_id": "s", "resource_group": "g", "workspace_name": "w"}
+
+
+@pytest.mark.parametrize("place", ["config.json", ".azureml/config.json", "aml_config/config.json"])
+def test_a_config_is_found_here_or_above(ws, write, tmp_path, monkeypatch, place):
+    write(place, json.dumps(NAMES))
+    (tmp_path / "below/deep").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "below/deep")
+    found = Workspace.from_config()
+    assert (found.subscription_id, found.resource_group, found.name) == ("s", "g", "w")
+    assert Workspace.from_config(path=str(tmp_path)).name == "w"
+    assert Workspace.from_config(path=str(tmp_path / place)).name == "w"
+
+
+def test_no_config_and_one_that_lacks_a_name_are_errors(ws, write):
+    with pytest.raises(UserErrorException, match=r"no config\.json"):
+        Workspace.from_config()
+    write("config.json", '{"resource_group": "g"}')
+    with pytest.raises(UserErrorException, match="subscription_id"):
+        Workspace.from_config()
+
+
+def test_a_config_that_is_written_is_found(ws):
+    Workspace.create("made", subscription_id="s", resource_group="g").write_config()
+    assert Workspace.from_config().name == Workspace.get("made").name == "made"
+
+
+@pytest.mark.parametrize(
+    "kind", ["experiments", "datasets", "compute_targets", "environments", "models", "webservices"]
+)
+def test_what_is_not_there_is_none_or_a_key_error(ws, kind):
+    found = getattr(ws, kind)
+    assert found.get("none") is None
+    assert "none" not in found
+    assert "none" not in set(found.keys())
+    assert list(found) == []
+    with pytest.raises(KeyError):
+        found["none"]
+
+
+def test_the_default_datastore_is_a_blob_store_until_another_is_set(ws, tmp_path):
+    store = ws.get_default_datastore()
+    assert (store.name, store.datastore_type) == ("workspaceblobstore", "AzureBlob")
+    assert store.name in ws.datastores
+    ws.native.datastores.register("mine", tmp_path / "mine")
+    ws.set_default_datastore("mine")
+    assert ws.get_default_datastore().name == ws.datastores["mine"].name == "mine"
+    with pytest.raises(UserErrorException):
+        ws.set_default_datastore("none")
+
+
+@pytest.mark.parametrize("name", ["-a", "a b", "", "a/b", "a" * 256])
+def test_an_experiment_has_a_name_of_v1s(ws, name):
+    with pytest.raises(UserErrorException, match="cannot be called"):
+        Experiment(ws, name)
+    assert Experiment(ws, "a_b-1").name == "a_b-1"
+
+
+def test_an_experiment_submits_only_what_can_run(ws):
+    with pytest.raises(UserErrorException, match="cannot be submitted"):
+        Experiment(ws, "x").submit(object())
+    with pytest.raises(NotOnOneBoxError, match=r"Run\.get_context\(\)\.log"):
+        Experiment(ws, "x").start_logging()
+    assert list(Experiment(ws, "x").get_runs()) == []
+
+
+def test_a_cluster_that_is_not_there_is_created(ws, capsys):
+    for _ in range(2):
+        try:
+            cluster = ComputeTarget(workspace=ws, name="cpu-cluster")
+            found = True
+        except ComputeTargetException:
+            found = False
+            config = AmlCompute.provisioning_configuration(
+                vm_size="STANDARD_D2_V2", vm_priority="lowpriority", max_nodes=4, idle_seconds_before_scaledown=2400
+            )
+            cluster = ComputeTarget.create(ws, "cpu-cluster", config)
+            cluster.wait_for_completion(show_output=True, min_node_count=None, timeout_in_minutes=20)
+    assert found
+    assert isinstance(cluster, AmlCompute)
+    assert (cluster.type, cluster.max_nodes, cluster.provisioning_state) == ("AmlCompute", 4, "Succeeded")
+    assert cluster.get_status().serialize()["scaleSettings"]["maxNodeCount"] == 4
+    assert list(ws.compute_targets) == ["cpu-cluster"]
+    said = capsys.readouterr()
+    assert said.out == "Succeeded\n"
+    assert said.err.count("has no meaning on one box") == 1
+
+
+def test_a_cluster_of_another_kind_is_not_there(ws):
+    ComputeTarget.create(ws, "adf", DataFactoryCompute.provisioning_configuration(location="here"))
+    ComputeTarget.attach(ws, "brick", DatabricksCompute.attach_configuration("g", "w", access_token="t"))
+    assert isinstance(DataFactoryCompute(ws, "adf"), DataFactoryCompute)
+    assert isinstance(ComputeTarget(ws, "brick"), DatabricksCompute)
+    for name in ("adf", "brick", "none"):
+        with pytest.raises(ComputeTargetException):
+            AmlCompute(ws, name)
+    ComputeTarget(ws, "adf").delete()
+    assert "adf" not in ws.compute_targets
+
+
+def test_a_target_of_the_workspace_itself_is_there_as_a_cluster(ws):
+    ws.native.compute["gpu"] = {"kind": "local"}
+    assert ComputeTarget(ws, "gpu").name == "gpu"
+
+
+@pytest.mark.parametrize("given", [{"vm_priority": "cheap"}, {"min_nodes": 5, "max_nodes": 4}])
+def test_a_cluster_that_cannot_be_is_an_error(given):
+    with pytest.raises(UserErrorException):
+        AmlCompute.provisioning_configuration(**given)
+
+
+def test_settings_of_containers_and_conda_are_taken(ws, capsys):
+    config = RunConfiguration()
+    config.target = "cpu"
+    config.environment.docker.enabled = True
+    config.environment.docker.base_image = DEFAULT_CPU_IMAGE
+    config.environment.python.user_managed_dependencies = False
+    config.auto_prepare_environment = True
+    config.docker = DockerConfiguration(use_docker=True)
+    config.environment.python.conda_dependencies = CondaDependencies.create(
+        conda_packages=["scikit-learn"], pip_packages=["azureml-sdk", "attrs"]
+    )
+    assert config.environment.packages == ["attrs"]
+    assert config.environment.native_code() == "Environment(packages=['attrs'])"
+    assert capsys.readouterr().err.count("container image") == 1
+
+
+def test_conda_dependencies_are_made_saved_and_read(ws, tmp_path):
+    made = CondaDependencies.create(pip_packages=["pandas"], conda_packages=["pip"], python_version="3.6")
+    made.add_pip_package("joblib")
+    made.add_conda_package("numpy")
+    made.set_python_version("3.8")
+    path = made.save(str(tmp_path / "conda.yml"))
+    again = CondaDependencies(path)
+    assert again.pip_packages == made.pip_packages == ["pandas", "azureml-defaults", "joblib"]
+    assert (again.conda_packages, again.python_version) == (["pip", "numpy"], "3.8")
+
+
+def test_registered_environments_count_up_and_curated_ones_are_always_there(ws, write):
+    write("requirements.txt", "# none\npandas\n")
+    write("conda.yml", "dependencies:\n- python=3.6\n- pip:\n  - joblib\n")
+    first = Environment.from_pip_requirements("batch_env", "requirements.txt").register(ws)
+    again = Environment.from_pip_requirements("batch_env", "requirements.txt").register(ws)
+    second = Environment.from_conda_specification("batch_env", "conda.yml").register(workspace=ws)
+    assert [each.version for each in (first, again, second)] == ["1", "1", "2"]
+    assert Environment.get(ws, "batch_env", version="1").packages == ["pandas"]
+    assert ws.environments["batch_env"].packages == ["joblib"]
+    assert Environment.get(ws, "AzureML-Minimal").name == "AzureML-Minimal"
+    for wrong in (("none", None), ("batch_env", "3")):
+        with pytest.raises(UserErrorException):
+            Environment.get(ws, *wrong)
+
+
+def test_an_estimator_takes_its_packages_and_says_what_it_does_not_use(ws, write, capsys):
+    write("conda.yml", "dependencies:\n- pip:\n  - joblib\n")
+    first = Estimator("src", entry_script="x.py", pip_packages=["pandas"], use_gpu=True, node_count=2)
+    second = Estimator("src", entry_script="x.py", conda_dependencies_file="conda.yml")
+    assert first.run_config.environment.packages == ["pandas"]
+    assert second.run_config.environment.packages == ["joblib"]
+    said = capsys.readouterr().err
+    assert "use_gpu= of an estimator" in said
+    assert "node_count= of an estimator" in said
+    with pytest.raises(UserErrorException, match="entry_script"):
+        Estimator("src")
+
+
+def test_secrets_are_kept_in_files_or_found_in_the_environment(ws, monkeypatch):
+    vault = ws.get_default_keyvault()
+    vault.set_secret("the-key", "hush")
+    assert vault.get_secret("the-key") == "hush"
+    assert oct(os.stat(ws.native.path / "secrets/the-key").st_mode)[-3:] == "600"
+    monkeypatch.setenv("OTHER_KEY", "from outside")
+    assert vault.get_secret("other-key") == "from outside"
+    with pytest.raises(UserErrorException, match="no secret 'none'"):
+        vault.get_secret("none")
