@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pipelite.api import Workspace
 from pipelite.store import Store, get_settings, put_setting, remove_setting
+
+if TYPE_CHECKING:
+    from pipelite.api import Workspace
 
 _PREFIX = "azureml."
 #: What the default datastore of an Azure ML workspace is called; here it is the folder `data/` of the workspace.
@@ -15,6 +17,9 @@ DEFAULT_DATASTORE = "workspaceblobstore"
 
 def open_workspace() -> Workspace:
     """The workspace of this process."""
+    # Not at the top: the script of a step that only logs needs none.
+    from pipelite.api import Workspace
+
     return Workspace()
 
 

@@ -16,6 +16,7 @@ from pipelite.execute import StepContext, current_run
 from pipelite.steps import Input, Output
 from pipelite.steps.commands import encode, find_source, make_step, source_folder, take_list
 from pipelite.steps.running import COMMAND, DATASETS, SOURCE, STDOUT, Surroundings, chosen_python, is_dataset, run_with
+from pipelite.store import get_run, hold_store
 
 if TYPE_CHECKING:
     from pipelite.data import Dataset
@@ -247,12 +248,12 @@ def run_variables(here: StepContext) -> dict[str, str]:
     """What tells a script which run it is part of."""
     from pipelite.azureml import _state
 
-    workspace = _state.open_workspace()
     run_id = here._run_id
     if run_id is None:
         return {}
-    experiment = workspace.run(run_id).experiment
-    subscription, group, name = _state.workspace_names(workspace.store)
+    store = hold_store()
+    experiment = get_run(store, run_id).experiment
+    subscription, group, name = _state.workspace_names(store)
     return {
         "AZUREML_RUN_ID": f"{run_id}/{here.name}",
         "AZUREML_ROOT_RUN_ID": run_id,
@@ -261,7 +262,7 @@ def run_variables(here: StepContext) -> dict[str, str]:
         "AZUREML_ARM_WORKSPACE_NAME": name,
         "AZUREML_ARM_PROJECT_NAME": experiment,
         "AZUREML_EXPERIMENT_ID": _state.make_id("experiment", experiment),
-        "AZUREML_WORKSPACE_ID": _state.make_id(str(workspace.path)),
+        "AZUREML_WORKSPACE_ID": _state.make_id(str(store.path)),
         "AZUREML_SERVICE_ENDPOINT": "http://127.0.0.1",
         "AZUREML_RUN_TOKEN": "local",
         "AZUREML_RUN_TOKEN_EXPIRY": "0",

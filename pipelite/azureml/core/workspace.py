@@ -6,13 +6,15 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from pipelite.api import Workspace as NativeWorkspace
 from pipelite.azureml import _state
 from pipelite.azureml._notices import note_ignored
 from pipelite.azureml.exceptions import UserErrorException
 from pipelite.store import Store
+
+if TYPE_CHECKING:
+    from pipelite.api import Workspace as NativeWorkspace
 
 T = TypeVar("T")
 
