@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,17 @@ from pipelite.errors import CommandError
 from pipelite.execute import StepContext, current_run
 from pipelite.steps import Input, Output
 from pipelite.steps.commands import encode, find_source, make_step, source_folder, take_list
-from pipelite.steps.running import COMMAND, DATASETS, SOURCE, STDOUT, Surroundings, chosen_python, is_dataset, run_with
+from pipelite.steps.running import (
+    COMMAND,
+    DATASETS,
+    SOURCE,
+    STDOUT,
+    Surroundings,
+    chosen_python,
+    is_dataset,
+    library_variables,
+    run_with,
+)
 from pipelite.store import get_run, hold_store
 
 if TYPE_CHECKING:
@@ -204,8 +215,11 @@ class _AzureSurroundings(Surroundings):
             found[f"AML_PARAMETER_{name}"] = str(text)
         found["AZUREML_DATASET_ENVIRONMENT_VARS"] = ",".join(modes)
         found["AZUREML_DATASET_FILE_OUTPUTS"] = ";".join(setting["folders"])
-        paths = os.environ.get("PYTHONPATH", "")
+        paths = {**os.environ, **library_variables()}.get("PYTHONPATH", "")
         found["PYTHONPATH"] = os.pathsep.join(filter(None, (str(SHIM), paths)))
+        if setting["is program"] and here._interpreter is None:
+            # A command that says `python` means that of the step.
+            found["PATH"] = os.pathsep.join((os.path.dirname(sys.executable), os.environ.get("PATH", "")))
         return {**found, **run_variables(here)}
 
     def argument(self, text: str, variables: Mapping[str, str]) -> str:

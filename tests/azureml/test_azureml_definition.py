@@ -10,6 +10,7 @@ import pytest
 
 from pipelite.azureml.core import Dataset, Experiment, RunConfiguration, ScriptRunConfig
 from pipelite.azureml.core.compute import AmlCompute, ComputeTarget
+from pipelite.azureml.core.conda_dependencies import CondaDependencies
 from pipelite.azureml.data import OutputFileDatasetConfig
 from pipelite.azureml.data.data_reference import DataReference
 from pipelite.azureml.data.datapath import DataPath, DataPathComputeBinding
@@ -97,6 +98,25 @@ def test_rows_are_given_only_as_themselves(ws, write):
         DatasetConsumptionConfig("x", dataset, mode="hdfs")
     with pytest.raises(UserErrorException, match="mode='other'"):
         DatasetConsumptionConfig("x", dataset, mode="other")
+
+
+def test_an_input_may_name_a_registered_dataset(ws, write):
+    made = Dataset.Tabular.from_delimited_files(str(write("data/a.csv", "x\n1\n"))).register(ws, "rides")
+    assert DatasetConsumptionConfig("x", (ws, "rides")).dataset.id == made.id
+    assert DatasetConsumptionConfig("x", (ws, "rides", 1)).dataset.version == 1
+    with pytest.raises(UserErrorException, match="only the mode 'direct'"):
+        DatasetConsumptionConfig("x", PipelineParameter("p", made), mode="mount")
+
+
+def test_what_has_no_meaning_is_said_once(ws, capsys):
+    config = RunConfiguration()
+    config.node_count = 2
+    config.environment.python.conda_dependencies = CondaDependencies.create(conda_packages=["pip", "numpy"])
+    for name in ("a", "b"):
+        Pipeline(ws, [step(name, runconfig=config, hash_paths=["x"])]).validate()
+    said = capsys.readouterr().err
+    for word in ("node_count of a run configuration", "hash_paths= of a step", "what conda is asked for"):
+        assert said.count(word) == 1
 
 
 def test_the_ports_of_a_step_have_different_names(ws, write):

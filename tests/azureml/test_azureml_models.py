@@ -79,6 +79,7 @@ def test_a_model_is_downloaded_and_deleted(ws, model, tmp_path):
         model.download(str(tmp_path / "here"))
     assert model.download(str(tmp_path / "here"), exist_ok=True)
     place = Path(Model.get_model_path("rides"))
+    assert place.stat().st_mode & 0o222 == 0
     model.delete()
     assert not place.exists()
     assert "rides" not in ws.models

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -281,6 +282,21 @@ def test_one_that_fails_raises(ws):
     with pytest.raises(ActivityFailedException):
         failing.wait_for_completion()
     assert failing.wait_for_completion(raise_on_error=False)["status"] == "Failed"
+
+
+def test_a_run_is_waited_for_so_long_and_canceled(ws):
+    run = Pipeline(ws, [command("long", "exec sleep 60")]).submit("canceling")
+    with pytest.raises(TimeoutError, match="has not ended within"):
+        run.wait_for_completion(show_output=False, timeout_seconds=0.01)
+    assert run.get_status() in ("NotStarted", "Running")
+    run.cancel()
+    assert run.wait_for_completion(show_output=False) == "Canceled"
+    assert run.get_details()["status"] == "Canceled"
+
+
+def test_python_in_a_command_is_that_of_the_step(ws):
+    run = finished(Pipeline(ws, [command("where", "python -c 'import sys, azureml.core; print(sys.executable)'")]))
+    assert run.find_step_run("where")[0].get_stdout_log().strip() == sys.executable
 
 
 def test_a_run_publishes_the_pipeline_it_was_made_of(ws):

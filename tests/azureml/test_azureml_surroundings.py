@@ -18,6 +18,7 @@ from pipelite.azureml.data.datapath import DataPath, DataPathComputeBinding
 from pipelite.azureml.data.dataset_consumption_config import DatasetConsumptionConfig
 from pipelite.azureml.pipeline.core import Pipeline, PipelineData, PipelineParameter, PipelineRun, StepRun
 from pipelite.azureml.pipeline.steps import CommandStep, PythonScriptStep
+from pipelite.azureml.widgets import RunDetails
 
 LOOK = """
     import json, os, sys
@@ -491,6 +492,25 @@ def test_runs_are_listed_the_newest_first_without_their_steps(run):
     assert list(Experiment(ws, "seeing").get_runs(tags="green")) == []
     assert len(list(Experiment(ws, "seeing").get_runs(include_children=True))) == 5
     assert list(Experiment(ws, "seeing").get_runs(type="azureml.scriptrun")) == []
+
+
+def test_a_run_is_shown_in_a_plain_script(run, capsys):
+    details = RunDetails(run)
+    details.show(render_lib=None)
+    found = details.get_widget_data()
+    assert (found["run_id"], found["status"]) == (run.id, "Finished")
+    assert run.id in capsys.readouterr().out
+    assert run.id in run.get_portal_url()
+    assert (run.type, run.parent) == ("azureml.PipelineRun", None)
+
+
+def test_a_step_has_details_and_logs(run):
+    (step,) = run.find_step_run("log")
+    found = step.get_details_with_logs()
+    assert found["startTimeUtc"] < found["endTimeUtc"]
+    assert "to stderr too" in found["logFiles"]["70_driver_log.txt"]
+    assert step.get_job_log() == step.get_stdout_log()
+    assert (step.parent.id, step.pipeline_run_id, step.type) == (run.id, run.id, "azureml.StepRun")
 
 
 def test_a_run_is_found_again_by_its_id(run):

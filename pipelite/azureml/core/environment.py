@@ -150,6 +150,11 @@ class Environment:
         """The expression for the environment of a step; None if this Python serves."""
         if self.docker.enabled or self.docker.base_image not in (None, DEFAULT_CPU_IMAGE, DEFAULT_GPU_IMAGE):
             note_ignored("the container image of an environment")
+        conda = self.python.conda_dependencies
+        if not self.python.user_managed_dependencies and conda is not None:
+            others = [each for each in conda.conda_packages if each.partition("=")[0] != "pip"]
+            if others:
+                note_ignored("what conda is asked for (what pip is asked for is looked at)")
         return f"Environment(packages={self.packages!r})" if self.packages else None
 
     def _to_state(self) -> dict[str, Any]:

@@ -151,7 +151,7 @@ class Model:
             raise UserErrorException(f"{str(target)!r} is there already; exist_ok=True replaces it")
         Path(target_dir).mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            shutil.copytree(source, target, dirs_exist_ok=True)
+            shutil.copytree(source, target, dirs_exist_ok=True, copy_function=shutil.copyfile)
         else:
             shutil.copyfile(source, target)
         return str(target)
@@ -236,9 +236,13 @@ def _register(
             number += 1
     target = folder / path.name
     if path.is_dir():
-        shutil.copytree(path, target)
+        shutil.copytree(path, target, copy_function=shutil.copyfile)
     else:
         shutil.copyfile(path, target)
+    for file in (target, *target.rglob("*")):
+        # Its path is what scripts are given.
+        if file.is_file():
+            file.chmod(0o444)
     kept = {
         "version": number,
         "path": f"{_FOLDER}/{name}/{number}/{path.name}",

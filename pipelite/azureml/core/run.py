@@ -47,6 +47,9 @@ SCRIPT_RUN = "azureml.script_run"
 class Run:
     """A run: of a pipeline, of one of its steps, or of a script on its own."""
 
+    #: The run that it is a step of.
+    parent: Any = None
+
     def __init__(self, experiment: Experiment, run_id: str, **others: Any) -> None:
         self.experiment = experiment
         self.id = run_id
@@ -151,8 +154,8 @@ class Run:
         return {
             "runId": self.id,
             "status": STATUSES[native.status],
-            "startTimeUtc": _time_text(native.started_at),
-            "endTimeUtc": _time_text(native.ended_at),
+            "startTimeUtc": time_text(native.started_at),
+            "endTimeUtc": time_text(native.ended_at),
             "properties": self.properties,
             "error": None if native.error is None else {"error": {"code": "UserError", "message": native.error}},
         }
@@ -714,5 +717,5 @@ def _as_files(here: StepContext, what: str, name: str, values: Iterable[Any]) ->
             yield value
 
 
-def _time_text(value: Any) -> str | None:
+def time_text(value: Any) -> str | None:
     return None if value is None else value.isoformat().replace("+00:00", "Z")

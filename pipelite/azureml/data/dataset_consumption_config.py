@@ -19,8 +19,11 @@ class DatasetConsumptionConfig:
     """
 
     def __init__(self, name: str, dataset: Any, mode: str = "direct", path_on_compute: str | None = None) -> None:
-        from pipelite.azureml.core.dataset import TabularDataset
+        from pipelite.azureml.core.dataset import Dataset, TabularDataset
 
+        if isinstance(dataset, tuple):
+            # A workspace, a name, and perhaps a version.
+            dataset = Dataset.get_by_name(*dataset)
         if not _NAME.match(str(name)):
             raise UserErrorException(
                 f"an input cannot be called {name!r}; its name is a letter or _, then letters, digits and _"
@@ -29,7 +32,7 @@ class DatasetConsumptionConfig:
             raise UserErrorException(f"input {name!r}: mode 'hdfs' was for Synapse; 'mount' gives a path")
         if mode not in _MODES:
             raise UserErrorException(f"input {name!r}: mode={mode!r} is wrong; one of {', '.join(_MODES)} is expected")
-        if mode != "direct" and isinstance(dataset, TabularDataset):
+        if mode != "direct" and isinstance(getattr(dataset, "default_value", dataset), TabularDataset):
             raise UserErrorException(
                 f"input {name!r}: a tabular dataset has only the mode 'direct', not {mode!r}; the script finds it in "
                 f"run.input_datasets[{name!r}]"

@@ -10,7 +10,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelite.azureml.core.run import LoggingRun, Run, ScriptRun, failure_of, kept_files, read_metrics, wait_for_end
+from pipelite.azureml.core.run import (
+    STATUSES,
+    LoggingRun,
+    Run,
+    ScriptRun,
+    failure_of,
+    kept_files,
+    read_metrics,
+    time_text,
+    wait_for_end,
+)
 from pipelite.azureml.exceptions import UserErrorException
 from pipelite.errors import PipeliteError
 
@@ -209,9 +219,15 @@ class StepRun(Run):
         return _GRAPH_STATUSES[self._step.status]
 
     def get_details(self) -> dict[str, Any]:
-        from pipelite.azureml.core.run import STATUSES
-
-        return {"runId": self.id, "status": STATUSES[self._step.status], "properties": self.properties}
+        record = self._step.record
+        return {
+            "runId": self.id,
+            "status": STATUSES[self._step.status],
+            "startTimeUtc": time_text(record.started_at),
+            "endTimeUtc": time_text(record.ended_at),
+            "properties": self.properties,
+            "error": None if record.error is None else {"error": {"code": "UserError", "message": record.error}},
+        }
 
     def get_details_with_logs(self) -> dict[str, Any]:
         return {**self.get_details(), "logFiles": {"70_driver_log.txt": self.get_stdout_log()}}

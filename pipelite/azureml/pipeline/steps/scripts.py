@@ -34,6 +34,8 @@ class _ProcessStep(PipelineStep):
         super().__init__(name, inputs, outputs, arguments, params, allow_reuse, version)
         self.compute_target = compute_target if compute_target is not None else getattr(runconfig, "target", None)
         self.runconfig = runconfig
+        if getattr(runconfig, "node_count", 1) != 1:
+            note_ignored("node_count of a run configuration")
         self.source_directory = source_directory
         #: The folder of the pipeline, for a step that names none.
         self.default_source_directory: str | None = None
@@ -135,6 +137,8 @@ class PythonScriptStep(_ProcessStep):
         **others: Any,
     ) -> None:
         compute_target = take_target(compute_target, others, "PythonScriptStep")
+        if hash_paths is not None:
+            note_ignored("hash_paths= of a step")
         self.script_name = script_name
         super().__init__(
             name or script_name,
