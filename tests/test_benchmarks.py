@@ -20,7 +20,9 @@ def driving(monkeypatch):
     return driving
 
 
-@pytest.mark.parametrize("script", ["data.py", "engine.py", "peers.py", "schedules.py", "serving.py", "steps.py"])
+@pytest.mark.parametrize(
+    "script", ["azureml.py", "data.py", "engine.py", "peers.py", "schedules.py", "serving.py", "steps.py"]
+)
 def test_a_script_says_what_it_can_do(script):
     command = [sys.executable, str(BENCHMARKS / script), "--help"]
 

@@ -80,9 +80,9 @@ class Writer:
         result = self._results[step] = self._unique(f"{self._defined[step]}_out")
         given = [f"{name}={shown(value)}" for name, value in inputs.items()]
         self._calls.append(f"    {result} = {_call(self._defined[step], given, 4)}")
-        if step._after:
-            names = ", ".join(self._results[each] for each in dict.fromkeys(step._after))
-            self._calls.append(f"    {result}.after({names})")
+        waits = [self._results[each] for each in dict.fromkeys(step._after) if each in self._results]
+        if waits:
+            self._calls.append(f"    {result}.after({', '.join(waits)})")
         for port in step.output_ports:
             if port.registered_as:
                 self._registered[f"{self._shown_names[step]}/{port.name}"] = port.registered_as

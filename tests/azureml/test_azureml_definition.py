@@ -239,6 +239,8 @@ def test_what_the_last_step_reads_is_pulled_in(ws):
     assert names_of(Pipeline(ws, steps=[last])) == ["one", "two", "three"]
     lonely = Pipeline(ws, steps=[last], resolve_closure=False)
     assert names_of(lonely) == ["three"]
+    last.run_after(step("four"))
+    assert names_of(Pipeline(ws, steps=[last])) == ["one", "two", "four", "three"]
     assert "which no step writes" in str(lonely.validate()[0])
 
 

@@ -149,7 +149,14 @@ def make_data(ws, place) -> Callable[[], Pipeline]:
             Dataset.Tabular.from_delimited_files((store, "data/*.csv")).register(ws, "rides")
         reference = DataReference(store, "ref", "data")
         rows = ws.datasets["rides"].as_named_input("rows")
-        script = "from azureml.core import Run\nprint(Run.get_context().input_datasets['rows'].to_pandas_dataframe())\n"
+        script = """
+            from azureml.core import Run
+
+            run = Run.get_context()
+            print(run.input_datasets["rows"].to_pandas_dataframe())
+            run.log("rows", 1)
+            open("outputs/kept.txt", "w").close()
+        """
         write_file(place / "rows/rows.py", script)
         return Pipeline(
             ws,
@@ -165,7 +172,10 @@ def make_data(ws, place) -> Callable[[], Pipeline]:
 
 def test_changed_bytes_count_unless_the_workspace_keeps_to_v1s_rule(make_data):
     finished(make_data("content", "x\n1\n"))
-    assert reusable(make_data("content", "x\n1\n")) == {"ref", "rows"}
+    again = finished(make_data("content", "x\n1\n")).find_step_run("rows")[0]
+    assert "azureml.reusedrunid" in again.properties
+    assert (again.get_metrics(), again.get_file_names()) == ({"rows": 1}, ["outputs/kept.txt"])
+    assert "0  1" in again.get_stdout_log()
     assert reusable(make_data("content", "x\n2\n")) == set()
     run = finished(make_data("definition", "x\n2\n"))
     assert run.find_step_run("ref")[0].get_stdout_log() == "x\n2\n"

@@ -13,10 +13,11 @@ from pipelite.api import Pipeline as NativePipeline
 from pipelite.azureml.core.dataset import AbstractDataset
 from pipelite.azureml.data.datapath import DataPath
 from pipelite.azureml.exceptions import UserErrorException
-from pipelite.azureml.identities import counts_by_definition
+from pipelite.azureml.identities import by_definition, counts_by_definition
 from pipelite.azureml.pipeline.core.graph import PipelineParameter
 from pipelite.azureml.pipeline.core.step import PipelineStep
 from pipelite.azureml.writing import FUNCTION, Writer, collect_parameters
+from pipelite.data import Dataset
 from pipelite.errors import PipeliteError
 from pipelite.fingerprint import digest
 
@@ -128,7 +129,9 @@ class Pipeline:
             if parameter is None:
                 known = ", ".join(self._parameters) or "none"
                 raise UserErrorException(f"pipeline parameter {name!r} does not exist; there are: {known}")
-            found[name] = checked(parameter, value)
+            native = checked(parameter, value)
+            is_data = isinstance(native, Dataset) and counts_by_definition(self.workspace.store)
+            found[name] = by_definition(native) if is_data else native
         return found
 
     def submit(

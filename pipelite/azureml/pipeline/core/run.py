@@ -188,7 +188,7 @@ class StepRun(Run):
 
     @property
     def pipeline_run_id(self) -> str:
-        return self.parent.id
+        return str(self.parent.id)
 
     @property
     def type(self) -> str:
