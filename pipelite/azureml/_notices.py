@@ -16,6 +16,12 @@ def note_ignored(what: str) -> None:
         print(text, file=sys.stderr)
 
 
+def note_place(path: str | None) -> None:
+    """Say once that a script does not choose where its data lie."""
+    if path:
+        note_ignored("a path on the compute (a script is given that which its data have here)")
+
+
 def warn_spelling(written: str, right: str) -> None:
     """Warn once of something that is understood here, and that the SDK refused."""
     text = f"{written} is taken as {right}, which is how SDK v1 spells it; it refused the other"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from pipelite.store import Store, get_settings, put_setting, remove_setting
+from pipelite.store import Store, get_setting, get_settings, put_setting, remove_setting
 
 if TYPE_CHECKING:
     from pipelite.api import Workspace
@@ -25,7 +25,7 @@ def open_workspace() -> Workspace:
 
 def get(store: Store, kind: str, name: str) -> Any:
     """What is kept of one thing; None if there is none of that name."""
-    return get_settings(store, f"{_PREFIX}{kind}.").get(name)
+    return get_setting(store, f"{_PREFIX}{kind}.{name}")
 
 
 def get_all(store: Store, kind: str) -> dict[str, Any]:

@@ -50,6 +50,7 @@ from pipelite.store.serializers import register_serializer
 from pipelite.store.settings import (
     ENVIRONMENT_MODES,
     get_environments_mode,
+    get_setting,
     get_settings,
     put_environments_mode,
     put_setting,
@@ -129,6 +130,7 @@ __all__ = [
     "get_previous_step_runs",
     "get_run",
     "get_run_sources",
+    "get_setting",
     "get_settings",
     "get_source",
     "get_step_run",

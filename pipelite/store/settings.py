@@ -15,6 +15,12 @@ def get_settings(store: Store, prefix: str) -> dict[str, Any]:
     return {row["name"][len(prefix) :]: json.loads(row["value"]) for row in rows if row["name"].startswith(prefix)}
 
 
+def get_setting(store: Store, name: str) -> Any:
+    """Return the value of one setting; None if there is none of that name."""
+    rows = store.database.read("SELECT value FROM settings WHERE name = ?", (name,))
+    return json.loads(rows[0]["value"]) if rows else None
+
+
 def put_setting(store: Store, name: str, value: Any) -> None:
     """Keep a setting; one of the same name is replaced."""
     with store.database.write() as connection:

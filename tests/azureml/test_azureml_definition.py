@@ -66,7 +66,15 @@ def test_pipeline_data_has_a_mode_and_a_text(ws):
 def test_a_data_reference_is_called_like_its_store_or_by_chance(ws):
     store = ws.get_default_datastore()
     assert DataReference(store).data_reference_name == store.name
-    assert len(store.path("x").data_reference_name) == 32
+    assert (
+        store.path("x").data_reference_name
+        == store.path("x").data_reference_name
+        != store.path("y").data_reference_name
+    )
+    assert Pipeline(ws, [step(inputs=[store.path(""), store.path("", "named")])]).validate() == []
+    for name in ("1st", "a-b", "class"):
+        with pytest.raises(ValueError, match=f"an input cannot be called {name!r}"):
+            step(inputs=[store.path("x", name)])
     assert store.path("x").as_download().mode == "download"
     assert store.path("x").path("y").path_on_datastore == "x/y"
     with pytest.raises(UserErrorException, match="mode='direct'"):
@@ -114,8 +122,16 @@ def test_what_has_no_meaning_is_said_once(ws, capsys):
     config.environment.python.conda_dependencies = CondaDependencies.create(conda_packages=["pip", "numpy"])
     for name in ("a", "b"):
         Pipeline(ws, [step(name, runconfig=config, hash_paths=["x"])]).validate()
+    PipelineData("x", output_path_on_compute="/tmp/x")
+    ws.get_default_datastore().path("x").as_download(path_on_compute="/tmp/x")
+    DataPathComputeBinding(path_on_compute="/tmp/x")
     said = capsys.readouterr().err
-    for word in ("node_count of a run configuration", "hash_paths= of a step", "what conda is asked for"):
+    for word in (
+        "a path on the compute",
+        "node_count of a run configuration",
+        "hash_paths= of a step",
+        "what conda is asked for",
+    ):
         assert said.count(word) == 1
 
 

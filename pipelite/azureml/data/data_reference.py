@@ -6,6 +6,7 @@ import copy
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from pipelite.azureml._notices import note_place
 from pipelite.azureml.exceptions import UserErrorException
 
 if TYPE_CHECKING:
@@ -33,8 +34,11 @@ class DataReference:
             raise UserErrorException(
                 f"mode={mode!r} of a DataReference is wrong; one of {', '.join(_MODES)} is expected"
             )
+        note_place(path_on_compute)
         self.datastore = datastore
-        self.data_reference_name = data_reference_name or (uuid.uuid4().hex if path_on_datastore else datastore.name)
+        # v1 drew a name by chance, so that no step was ever reused that had one.
+        drawn = f"data_{uuid.uuid5(uuid.NAMESPACE_URL, f'{datastore.name}/{path_on_datastore}').hex}"
+        self.data_reference_name = data_reference_name or (drawn if path_on_datastore else datastore.name)
         self.path_on_datastore = path_on_datastore
         self.mode = mode
         self.path_on_compute = path_on_compute

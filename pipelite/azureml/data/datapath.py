@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pipelite.azureml._notices import note_place
 from pipelite.azureml.exceptions import UserErrorException
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class DataPathComputeBinding:
             raise UserErrorException(
                 f"mode={mode!r} of a DataPathComputeBinding is wrong; 'mount' or 'download' is expected"
             )
+        note_place(path_on_compute)
         self.mode = mode
         self.path_on_compute = path_on_compute
         self.overwrite = overwrite

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from pipelite.azureml._notices import note_place
 from pipelite.azureml.exceptions import UserErrorException
 
 _NAME = re.compile(r"[a-zA-Z_]+[a-zA-Z0-9_]*\Z")
@@ -37,6 +38,7 @@ class DatasetConsumptionConfig:
                 f"input {name!r}: a tabular dataset has only the mode 'direct', not {mode!r}; the script finds it in "
                 f"run.input_datasets[{name!r}]"
             )
+        note_place(path_on_compute)
         self.dataset = dataset
         self.name = name
         self.mode = mode

@@ -6,6 +6,7 @@ import keyword
 import re
 from typing import TYPE_CHECKING, Any
 
+from pipelite.azureml._notices import note_place
 from pipelite.azureml.core.dataset import AbstractDataset
 from pipelite.azureml.data.datapath import DataPath
 from pipelite.azureml.data.output_dataset_config import Origin, Rows
@@ -98,6 +99,7 @@ class PipelineData:
             )
         self.name = name
         self.datastore = datastore
+        note_place(output_path_on_compute)
         self.output_name = output_name or name
         self.output_mode = output_mode
         self.is_directory = is_directory

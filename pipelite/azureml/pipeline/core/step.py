@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import keyword
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -123,8 +123,13 @@ class PipelineStep:
             attrs.evolve(port, name=f"INPUT_{port.name}") if port.name in outputs else port for port in self.input_ports
         ]
         for port in self.input_ports:
-            if port.name in seen or not re.fullmatch(r"\w+", port.name):
-                raise ValueError(f"step {self.name!r}: two inputs are called {port.name!r}, or the name is none")
+            if port.name in seen:
+                raise ValueError(f"step {self.name!r}: two inputs are called {port.name!r}")
+            if not port.name.isidentifier() or keyword.iskeyword(port.name):
+                raise ValueError(
+                    f"step {self.name!r}: an input cannot be called {port.name!r}; its name is a letter or _, then letters, "
+                    "digits and _, and no word of Python's"
+                )
             seen.add(port.name)
         if len(outputs) < len(self.output_ports):
             raise ValueError(f"step {self.name!r}: two outputs have one name")
