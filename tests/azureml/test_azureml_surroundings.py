@@ -59,7 +59,7 @@ LOOK = """
     run.tag("quality", "good")
     run.set_tags({"first": 1})
     run.add_properties({"rows": 2})
-    seen["labels"] = [run.get_properties(), run.get_tags().get("colour")]
+    seen["labels"] = [run.get_properties(), run.get_tags().get("colour"), run.tags["quality"]]
     with open(given["--seen"], "w") as file:
         json.dump(seen, file)
     run.parent.log("told to the parent", 7)
@@ -454,7 +454,7 @@ def test_a_run_that_ends_by_itself_cannot_be_ended(run):
 
 def test_tags_change_and_properties_do_not(run, seen):
     (step,) = run.find_step_run("look around")
-    assert seen.labels == [{"rows": "2"}, "red"]
+    assert seen.labels == [{"rows": "2"}, "red", "good"]
     assert step.properties == {"rows": "2"}
     assert {"quality": "good", "first": "1", "colour": "red"}.items() <= run.tags.items()
     run.tag("later", "yes")

@@ -375,6 +375,7 @@ class ScriptRun(LoggingRun):
         #: What this process logged: others see it when the owner of the run has recorded it.
         self._metrics: dict[str, Any] = {}
         self._uploaded: set[str] = set()
+        self._tags: dict[str, str] = {}
 
     @property
     def id(self) -> str:
@@ -432,14 +433,15 @@ class ScriptRun(LoggingRun):
 
     @property
     def tags(self) -> dict[str, str]:
-        tags: dict[str, str] = self.parent.tags
-        return tags
+        return {**self.parent.tags, **self._tags}
 
     def get_tags(self) -> dict[str, str]:
         return self.tags
 
     def remove_tags(self, tags: Iterable[str]) -> None:
-        self.parent.remove_tags(tags)
+        for key in tags:
+            self._tags.pop(key, None)
+            self.parent.remove_tags([key])
 
     @property
     def properties(self) -> dict[str, str]:
@@ -497,6 +499,8 @@ class ScriptRun(LoggingRun):
         _remember(self._metrics, what, name, values, named)
         if what in ("upload_file", "log_image"):
             self._uploaded.add(name)
+        if what == "tag":
+            self._tags[name] = values[0]
 
 
 class OfflineRun(LoggingRun):

@@ -45,7 +45,8 @@ class Rows:
     def __init__(self, *calls: tuple[str, dict[str, Any]]) -> None:
         self.calls = calls
 
-    def read(self, method: str, options: Mapping[str, Any]) -> Rows:
+    @staticmethod
+    def of(method: str, options: Mapping[str, Any]) -> Rows:
         types = {name: each.name for name, each in (options.get("set_column_types") or {}).items()}
         return Rows((method, {**options, "set_column_types": types} if types else dict(options)))
 
@@ -112,11 +113,11 @@ class OutputFileDatasetConfig:
 
     def read_delimited_files(self, **options: Any) -> OutputTabularDatasetConfig:
         """The rows of the delimited files in it; the options are those of `Dataset.Tabular.from_delimited_files`."""
-        return OutputTabularDatasetConfig(self, Rows().read("from_delimited_files", options))
+        return OutputTabularDatasetConfig(self, Rows.of("from_delimited_files", options))
 
     def read_parquet_files(self, **options: Any) -> OutputTabularDatasetConfig:
         """The rows of the Parquet files in it."""
-        return OutputTabularDatasetConfig(self, Rows().read("from_parquet_files", options))
+        return OutputTabularDatasetConfig(self, Rows.of("from_parquet_files", options))
 
     def _with(self, **changes: Any) -> OutputFileDatasetConfig:
         changed = copy.copy(self)

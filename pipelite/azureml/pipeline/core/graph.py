@@ -168,11 +168,11 @@ class PipelineOutputFileDataset:
 
     def parse_delimited_files(self, **options: Any) -> PipelineOutputFileDataset:
         """As rows of delimited files."""
-        return self._with(rows=Rows().read("from_delimited_files", options), mode="direct")
+        return self._with(rows=Rows.of("from_delimited_files", options), mode="direct")
 
     def parse_parquet_files(self, **options: Any) -> PipelineOutputFileDataset:
         """As rows of Parquet files."""
-        return self._with(rows=Rows().read("from_parquet_files", options), mode="direct")
+        return self._with(rows=Rows.of("from_parquet_files", options), mode="direct")
 
     def keep_columns(self, columns: Any) -> PipelineOutputFileDataset:
         return self._chosen("keep_columns", columns)
