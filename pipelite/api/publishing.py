@@ -304,7 +304,14 @@ def _is_url(text: str) -> bool:
 
 
 def publish_run(
-    store: Store, run: Run, *, name: str, version: str, description: str | None, default: bool
+    store: Store,
+    run: Run,
+    *,
+    name: str,
+    version: str,
+    description: str | None,
+    default: bool,
+    keep_going: bool | None = None,
 ) -> PublishedPipeline:
     """Publish what a run kept, with its parameters as defaults; see `Run.publish`."""
     automate.check_names(name, version)
@@ -327,7 +334,10 @@ def publish_run(
         experiment=record.experiment,
         parameters=[_with_default(each, values) for each in found["parameters"]],
         defaults_pickle=dumps_value(dict(values)),
-        options={option: record.options.get(option) for option in ("keep_going", "compute")},
+        options={
+            "keep_going": record.options.get("keep_going") if keep_going is None else keep_going,
+            "compute": record.options.get("compute"),
+        },
         outputs=found["outputs"],
         sources=places,
         contents={},

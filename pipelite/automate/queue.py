@@ -55,6 +55,8 @@ def submit(
     assignments: Mapping[str, Any],
     *,
     experiment: str | None = None,
+    description: str | None = None,
+    keep_going: bool | None = None,
     tags: Mapping[str, str] | None = None,
     priority: int = 0,
     schedule: str | None = None,
@@ -67,6 +69,7 @@ def submit(
     Parameters
     ----------
     assignments : values of parameters by name, as JSON has them
+    description, keep_going : for this run instead of what the version says
 
     Raises
     ------
@@ -88,6 +91,8 @@ def submit(
             version,
             assignments,
             experiment=experiment,
+            description=description,
+            keep_going=keep_going,
             tags=tags,
             priority=priority,
             schedule=schedule,
@@ -115,6 +120,8 @@ def insert_request(
     assignments: Mapping[str, Any],
     *,
     experiment: str | None = None,
+    description: str | None = None,
+    keep_going: bool | None = None,
     tags: Mapping[str, str] | None = None,
     priority: int = 0,
     schedule: str | None = None,
@@ -132,9 +139,12 @@ def insert_request(
         owner=None,
         status=Status.QUEUED,
         target=version.target,
-        description=version.description,
+        description=version.description if description is None else description,
         parameters=shown,
-        options={"published": {"id": version.id, "name": version.name, "version": version.version}},
+        options={
+            "published": {"id": version.id, "name": version.name, "version": version.version},
+            **({} if keep_going is None else {"keep_going": keep_going}),
+        },
         tags=tags,
         rerun_of=rerun_of,
         # It runs in a copy of the snapshot, wherever that is.

@@ -176,7 +176,7 @@ def add_trigger(
     parameters: Mapping[str, Any],
     source: Cause,
     *,
-    by_endpoint: bool,
+    endpoint: str | None,
     cause_parameter: str | None = None,
     experiment: str | None = None,
     description: str | None = None,
@@ -186,8 +186,8 @@ def add_trigger(
 
     Parameters
     ----------
-    by_endpoint : bool
-        Whether each run is of the version that the endpoint leads to then, rather than of this one.
+    endpoint : str, optional
+        Name of the one that leads to the version now; each run is of the version that it leads to then.
 
     Raises
     ------
@@ -206,8 +206,8 @@ def add_trigger(
     record = TriggerRecord(
         name=name,
         description=description,
-        published_id=None if by_endpoint else version.id,
-        endpoint=version.name if by_endpoint else None,
+        published_id=version.id if endpoint is None else None,
+        endpoint=endpoint,
         experiment=experiment,
         parameters=parameters,
         kind=next(kind for kind, each in _KINDS.items() if isinstance(source, each)),

@@ -106,7 +106,9 @@ class App(Flask):
             # Without what clients sent: neither headers nor bodies are in it.
             sys.stderr.write("".join(traceback.format_exception(error)))
             refusal = Refusal(500, "InternalError", "something went wrong in the server; its log says what")
-        return answer(refusal.body(), refusal.status, refusal.headers)
+        route = _route()
+        body = refusal.azureml_body() if route is not None and route.is_azureml else refusal.body()
+        return answer(body, refusal.status, refusal.headers)
 
 
 def _as_refusal(error: Exception) -> Refusal | None:

@@ -172,7 +172,12 @@ class Pipeline:
 
         native = self.native.with_options(keep_going=bool(continue_on_step_failure), description=self.description)
         return publish(
-            self.workspace, native.publish, name=name or "Pipeline", version=version, description=description
+            self.workspace,
+            native.publish,
+            name=name or "Pipeline",
+            version=version,
+            description=description,
+            steps=[each.name for each in self.steps],
         )
 
 
