@@ -15,7 +15,12 @@ from pipelite.errors import PipeliteError
 
 def register_parameter_type() -> None:
     """Have parameters with the annotation `Dataset` take datasets."""
-    register_type(Dataset, kind="dataset", expected="a dataset, or NAME or NAME:VERSION of one, or DATASTORE/PATH", convert=_convert)
+    register_type(
+        Dataset,
+        kind="dataset",
+        expected="a dataset, or NAME or NAME:VERSION of one, or DATASTORE/PATH",
+        convert=_convert,
+    )
 
 
 def _convert(value: Any) -> Dataset:

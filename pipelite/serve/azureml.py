@@ -251,12 +251,8 @@ def _read_dataset(call: Call, name: str, given: Any) -> str:
             for record in Datasets(call.service.store).records():
                 if record.definition.id == reference.get("Id"):
                     return record.label
-            raise invalid(
-                f"{name}: there is no registered dataset with the id {reference.get('Id')!r}", parameter=name
-            )
-    raise invalid(
-        f"{name} is an object with SavedDataSetReference, DataSetReference or LiteralValue", parameter=name
-    )
+            raise invalid(f"{name}: there is no registered dataset with the id {reference.get('Id')!r}", parameter=name)
+    raise invalid(f"{name} is an object with SavedDataSetReference, DataSetReference or LiteralValue", parameter=name)
 
 
 def _object(body: Mapping[str, Any], name: str) -> dict[str, Any]:

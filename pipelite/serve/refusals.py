@@ -43,8 +43,8 @@ class Refusal(Exception):
 
     def azureml_body(self) -> dict[str, Any]:
         """As clients of Azure ML know it."""
-        error = {"code": self.code, "message": self.message, "target": self.parameter, "details": [], "innererror": None}
-        return {"error": error, "correlation": {}}
+        error = {"code": self.code, "message": self.message, "target": self.parameter}
+        return {"error": {**error, "details": [], "innererror": None}, "correlation": {}}
 
 
 #: The first that fits: errors of the rooms below to a status and a code.

@@ -11,8 +11,8 @@ from urllib.parse import quote
 import attrs
 
 from pipelite import automate
-from pipelite.api import PublishedPipeline as NativePublished
 from pipelite.api.publishing import Endpoint, find_server, warn_if_not_served
+from pipelite.api.publishing import PublishedPipeline as NativePublished
 from pipelite.automate import NumberedEndpoint
 from pipelite.azureml import _state
 from pipelite.azureml.core.dataset import AbstractDataset
@@ -398,7 +398,7 @@ def _published(pipeline: Any, name: str, description: str | None) -> PublishedPi
 
 
 def _check_name(name: str) -> None:
-    if not isinstance(name, str) or not name.strip() or not name.isprintable() or len(name) > _MOST_LETTERS:
+    if not name.strip() or not name.isprintable() or len(name) > _MOST_LETTERS:
         raise ValueError(
             f"a pipeline endpoint cannot be called {name!r}; a text of at most {_MOST_LETTERS} letters is expected"
         )
