@@ -384,7 +384,7 @@ def to_assignments(
     ParameterError
         If a parameter is unknown, missing or of the wrong type.
     """
-    specs = [spec for spec in version.parameters if spec.name != later or later in parameters]
+    specs = [spec for spec in version.specs_for(parameters) if spec.name != later or later in parameters]
     with store.as_default():
         values = bind_parameters(specs, parameters, pipeline=version.name)
     return {name: _to_json(name, values[name], version.label) for name in parameters}

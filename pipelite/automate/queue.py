@@ -79,7 +79,9 @@ def submit(
         If a parameter is unknown, missing or of the wrong type.
     """
     with store.as_default():
-        bind_parameters(version.parameters, _without_code_defaults(version, assignments), pipeline=version.name)
+        bind_parameters(
+            version.specs_for(assignments), _without_code_defaults(version, assignments), pipeline=version.name
+        )
     with store.database.write() as connection:
         if idempotency_key is not None:
             found = _find_request(connection, idempotency_key)
@@ -106,7 +108,7 @@ def submit(
 def check_call(version: PublishedVersion, assignments: Mapping[str, Any]) -> None:
     """Make sure that a version can be called with these values; raises what `submit` raises."""
     _check_active(version)
-    bind_parameters(version.parameters, _without_code_defaults(version, assignments), pipeline=version.name)
+    bind_parameters(version.specs_for(assignments), _without_code_defaults(version, assignments), pipeline=version.name)
 
 
 def _check_active(version: PublishedVersion) -> None:

@@ -252,7 +252,7 @@ def _check(record: TriggerRecord, version: PublishedVersion) -> None:
     kinds = {spec.name: spec.type.kind for spec in version.parameters}
     if kinds.get(given) == "dataset":
         # The version that it will get is not there yet.
-        rest = [spec for spec in version.parameters if spec.name != given]
+        rest = [spec for spec in version.specs_for(record.parameters) if spec.name != given]
         bind_parameters(rest, record.parameters, pipeline=version.name)
         return
     example: Any = "20260101-000000-abcdef"
@@ -268,7 +268,7 @@ def _check(record: TriggerRecord, version: PublishedVersion) -> None:
             raise
         hint = "it is given one path" if source.per_file else "it is given a list of paths; have a run for each file"
         raise TriggerError(f"parameter {given!r} cannot take what it would be given: {hint} ({exc})") from None
-    value = bind_parameters(version.parameters, assignments, pipeline=version.name)[given]
+    value = bind_parameters(version.specs_for(assignments), assignments, pipeline=version.name)[given]
     is_path = any(isinstance(each, Path) for each in (value if isinstance(value, (list, tuple)) else [value]))
     if isinstance(source, FileChange) and is_path and "://" in source.path.path:
         raise TriggerError(

@@ -6,7 +6,7 @@ import json
 import re
 import sqlite3
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -97,6 +97,14 @@ class PublishedVersion:
     @property
     def label(self) -> str:
         return f"{self.name} {self.version}"
+
+    def specs_for(self, given: Iterable[str]) -> tuple[ParameterSpec, ...]:
+        """The parameters, to check values by; one that keeps a default which only the code has takes that unseen."""
+        kept = {each["name"] for each in self.described if each.get("default_in_code")} - set(given)
+        return tuple(
+            attrs.evolve(spec, type=attrs.evolve(spec.type, kind="other")) if spec.name in kept else spec
+            for spec in self.parameters
+        )
 
 
 @attrs.frozen(kw_only=True)
