@@ -588,8 +588,8 @@ def _create(
                 workspace=workspace.native.path,
             )
         else:
-            kept["recurrence"] = recurrence.to_json()
             which, zone, start = recurrence.read()
+            kept["recurrence"] = recurrence.to_json()
             made = NativeSchedule.create(
                 label,
                 native,
