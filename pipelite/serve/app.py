@@ -42,6 +42,7 @@ class App(Flask):
 
     def _add(self, route: Route) -> None:
         rule = re.sub(r"(?<=/steps/)\{name\}|(?<=/outputs/)\{name\}", "<path:name>", route.path)
+        rule = rule.replace("{workspace}", "<path:workspace>")
         rule = re.sub(r"\{(\w+)\}", r"<\1>", rule)
 
         def view(**parts: str) -> Response:

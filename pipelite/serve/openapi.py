@@ -21,9 +21,7 @@ _PARTS = {
     "pipeline": "The id of a version.",
     "endpoint": "The id of a pipeline endpoint.",
     "version": "The number of one of its versions, from 0.",
-    "subscription": "Any name.",
-    "group": "Any name.",
-    "workspace": "Any name.",
+    "workspace": "Any name; the parts of a long one are not looked at.",
     "experiment": "The name of the experiment of the run.",
     "trigger": "The name of a trigger; for a POST the secret that is the end of its URL.",
 }

@@ -44,7 +44,7 @@ class Route:
     """One thing that can be asked for."""
 
     method: str
-    #: With parts in braces; a part ends at a slash, but for names of steps and outputs, which may have some.
+    #: With parts in braces; a part ends at a slash, but for names of steps, outputs and workspaces, which may have some.
     path: str
     #: What the token has to be for; None where none is needed.
     scope: str | None
@@ -306,10 +306,7 @@ _VERSION = Query(
 
 _PARENT = Query(name="parentRunId", schema=_STRING, description="Noted in the tag parent_run_id.")
 #: Where Azure ML has the history of a workspace.
-_HISTORY = (
-    "/history/v1.0/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.MachineLearningServices"
-    "/workspaces/{workspace}/experiments/{experiment}/runs/{id}"
-)
+_HISTORY = "/history/v1.0/{workspace}/experiments/{experiment}/runs/{id}"
 
 
 def _azureml_submit(
