@@ -157,6 +157,18 @@ def test_values_are_taken_as_text_and_paths_and_datasets_in_their_own_fields(sho
     assert shop.said(made) == "edition=first rate=0.01 epochs=7 label=5 loud=True data=two cup"
 
 
+def test_a_run_of_what_is_published_is_published_itself_with_its_values(shop, post):
+    texts = {"reg_rate": "1e-2", "epochs": "7", "label": 5, "loud": "True"}
+    path = {"data": {"DataStoreName": "workspaceblobstore", "RelativePath": "cups/two.txt"}}
+    made = post(shop.first.endpoint, ParameterAssignments=texts, DataPathAssignments=path).json()["Id"]
+    shop.said(made)
+
+    published = PipelineRun.get(shop.ws, made).publish_pipeline("From a run", "As it was", "1")
+
+    again = post(published.endpoint, ParameterAssignments={"epochs": 8}).json()["Id"]
+    assert shop.said(again) == "edition=first rate=0.01 epochs=8 label=5 loud=True data=two cup"
+
+
 @pytest.mark.parametrize("form", ["saved", "by name", "literal"])
 def test_a_dataset_is_named_by_its_id_its_name_or_where_it_is(shop, post, form):
     given = {
