@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from pipelite.data.dataset import Dataset
+from pipelite.data.datastores import DatastorePath
+from pipelite.data.paths import checked
 from pipelite.data.registry import parse_label
 from pipelite.define import Mismatch, register_type
 from pipelite.errors import PipeliteError
@@ -41,4 +43,4 @@ def _to_path(text: str) -> Any:
     if text.startswith("/") or "://" in text:
         return text
     datastore, _, path = text.partition("/")
-    return datastore, path
+    return DatastorePath(datastore=datastore, path=checked(path, datastore=datastore))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -350,6 +351,15 @@ def test_a_disabled_pipeline_is_listed_only_if_it_is_asked_for(shop):
         assert PublishedPipeline.get(shop.ws, shop.first.id).status == "Disabled"
     finally:
         shop.first.enable()
+
+
+def test_what_else_a_process_has_made_is_no_part_of_what_it_publishes(shop):
+    folder = shop.folder / "passing"
+    write_file(folder / "passing.py", "print('gone soon')")
+    Pipeline(shop.ws, [PythonScriptStep("passing.py", source_directory=str(folder))]).publish("Passing")
+    shutil.rmtree(folder)
+
+    assert shop.make("fourth").publish("Cups of another day").status == "Active"
 
 
 @pytest.mark.parametrize("id", ["no-such-id", "Cups"])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelite.api import Pipeline as NativePipeline
+from pipelite.api.publishing import STANDS_ALONE
 from pipelite.azureml.core.dataset import AbstractDataset
 from pipelite.azureml.data.datapath import DataPath
 from pipelite.azureml.exceptions import UserErrorException
@@ -271,6 +272,7 @@ def load(workspace: Path, code: str) -> NativePipeline[Any, Any]:
         assert spec is not None
         assert spec.loader is not None
         known = sys.modules[name] = module_from_spec(spec)
+        setattr(known, STANDS_ALONE, True)
         try:
             spec.loader.exec_module(known)
         except BaseException:
