@@ -42,6 +42,8 @@ _OPTIONS = ("keep_going", "compute", "tags", "register_outputs")
 #: Base address of a server that the workspace knows nothing of.
 URL_VARIABLE = "PIPELITE_URL"
 _DEFAULT_URL = "http://127.0.0.1:8080"
+#: A variable of a module whose steps are of no other module's pipelines.
+STANDS_ALONE = "__pipelite_stands_alone__"
 
 
 class PublishedPipeline:
@@ -304,7 +306,14 @@ def _is_url(text: str) -> bool:
 
 
 def publish_run(
-    store: Store, run: Run, *, name: str, version: str, description: str | None, default: bool
+    store: Store,
+    run: Run,
+    *,
+    name: str,
+    version: str,
+    description: str | None,
+    default: bool,
+    keep_going: bool | None = None,
 ) -> PublishedPipeline:
     """Publish what a run kept, with its parameters as defaults; see `Run.publish`."""
     automate.check_names(name, version)
@@ -327,7 +336,10 @@ def publish_run(
         experiment=record.experiment,
         parameters=[_with_default(each, values) for each in found["parameters"]],
         defaults_pickle=dumps_value(dict(values)),
-        options={option: record.options.get(option) for option in ("keep_going", "compute")},
+        options={
+            "keep_going": record.options.get("keep_going") if keep_going is None else keep_going,
+            "compute": record.options.get("compute"),
+        },
         outputs=found["outputs"],
         sources=places,
         contents={},
@@ -374,7 +386,7 @@ def to_assignments(
     ParameterError
         If a parameter is unknown, missing or of the wrong type.
     """
-    specs = [spec for spec in version.parameters if spec.name != later or later in parameters]
+    specs = [spec for spec in version.specs_for(parameters) if spec.name != later or later in parameters]
     with store.as_default():
         values = bind_parameters(specs, parameters, pipeline=version.name)
     return {name: _to_json(name, values[name], version.label) for name in parameters}
@@ -392,7 +404,7 @@ def _to_json(name: str, value: Any, label: str) -> Any:
 
 def _look_at_steps(pipeline: Pipeline[Any, Any]) -> tuple[list[Any], list[SourceFolder]]:
     """The code of the steps as far as it can be known without values, and the source folders that they name."""
-    folders = dict.fromkeys(_iter_folders())
+    folders = dict.fromkeys(_iter_folders(pipeline.func.__module__))
     try:
         coordinator = pipeline._prepare({})[1]
     except PipeliteError:
@@ -402,9 +414,11 @@ def _look_at_steps(pipeline: Pipeline[Any, Any]) -> tuple[list[Any], list[Source
     return list(coordinator.codes()), list(folders)
 
 
-def _iter_folders() -> Iterator[SourceFolder]:
-    """Source folders of the steps that stand at the top level of loaded modules."""
+def _iter_folders(name: str) -> Iterator[SourceFolder]:
+    """Source folders of the steps that stand at the top level of loaded modules, for a pipeline of one of them."""
     for module in list(sys.modules.values()):
+        if getattr(module, STANDS_ALONE, False) is True and module.__name__ != name:
+            continue
         for value in list(getattr(module, "__dict__", {}).values()):
             if isinstance(value, Step):
                 for default in value.signature.defaults.values():

@@ -89,6 +89,8 @@ class Runner:
     def _begin(self, pipeline: Pipeline[Any, Any], run_id: str) -> Run:
         record = get_run(self._store, run_id)
         pipeline = pipeline.with_options(experiment=record.experiment, quiet=True)
+        if "keep_going" in record.options:
+            pipeline = pipeline.with_options(keep_going=record.options["keep_going"])
         if record.status is Status.QUEUED:
             return start_queued(pipeline, {**self._defaults, **get_assignments(self._store, run_id)}, record)
         if record.status is not Status.INTERRUPTED:

@@ -206,9 +206,20 @@ class Run:
         return rerun(self._store, self.record)
 
     def publish(
-        self, name: str, *, version: str = "1.0", description: str | None = None, default: bool = False
+        self,
+        name: str,
+        *,
+        version: str = "1.0",
+        description: str | None = None,
+        default: bool = False,
+        keep_going: bool | None = None,
     ) -> PublishedPipeline:
         """Publish what this run kept: its source, never today's files, with its parameters as defaults.
+
+        Parameters
+        ----------
+        keep_going : bool, optional
+            Whether steps that do not need a failed one go on; by default as in this run.
 
         Raises
         ------
@@ -217,7 +228,15 @@ class Run:
         """
         from pipelite.api.publishing import publish_run
 
-        return publish_run(self._store, self, name=name, version=version, description=description, default=default)
+        return publish_run(
+            self._store,
+            self,
+            name=name,
+            version=version,
+            description=description,
+            default=default,
+            keep_going=keep_going,
+        )
 
     def resume(self) -> Run:
         """Go on with this run after it failed, was canceled or lost its process; blocks, and gives the run.

@@ -98,7 +98,6 @@ class Schedule:
                 f"schedule {name!r} was given a {type(pipeline).__name__}; publish the pipeline, and give what "
                 "`publish` returns or the name of the endpoint"
             )
-        by_endpoint = isinstance(pipeline, Endpoint)
         version = (pipeline.default if isinstance(pipeline, Endpoint) else pipeline)._version
         automate.add_schedule(
             store,
@@ -116,7 +115,7 @@ class Schedule:
                 dst_fold=dst_fold,
                 now=now,
             ),
-            by_endpoint=by_endpoint,
+            endpoint=pipeline.name if isinstance(pipeline, Endpoint) else None,
             jitter_s=_seconds(jitter),
             catch_up=catch_up,
             overlap=overlap,

@@ -78,7 +78,7 @@ class Trigger:
             automate.find_version(store, version.id),
             to_assignments(store, version, parameters or {}, later=cause_parameter),
             on,
-            by_endpoint=isinstance(pipeline, Endpoint),
+            endpoint=pipeline.name if isinstance(pipeline, Endpoint) else None,
             cause_parameter=cause_parameter,
             experiment=experiment,
             description=description,

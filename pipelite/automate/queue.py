@@ -55,6 +55,8 @@ def submit(
     assignments: Mapping[str, Any],
     *,
     experiment: str | None = None,
+    description: str | None = None,
+    keep_going: bool | None = None,
     tags: Mapping[str, str] | None = None,
     priority: int = 0,
     schedule: str | None = None,
@@ -67,6 +69,7 @@ def submit(
     Parameters
     ----------
     assignments : values of parameters by name, as JSON has them
+    description, keep_going : for this run instead of what the version says
 
     Raises
     ------
@@ -76,7 +79,9 @@ def submit(
         If a parameter is unknown, missing or of the wrong type.
     """
     with store.as_default():
-        bind_parameters(version.parameters, _without_code_defaults(version, assignments), pipeline=version.name)
+        bind_parameters(
+            version.specs_for(assignments), _without_code_defaults(version, assignments), pipeline=version.name
+        )
     with store.database.write() as connection:
         if idempotency_key is not None:
             found = _find_request(connection, idempotency_key)
@@ -88,6 +93,8 @@ def submit(
             version,
             assignments,
             experiment=experiment,
+            description=description,
+            keep_going=keep_going,
             tags=tags,
             priority=priority,
             schedule=schedule,
@@ -101,7 +108,7 @@ def submit(
 def check_call(version: PublishedVersion, assignments: Mapping[str, Any]) -> None:
     """Make sure that a version can be called with these values; raises what `submit` raises."""
     _check_active(version)
-    bind_parameters(version.parameters, _without_code_defaults(version, assignments), pipeline=version.name)
+    bind_parameters(version.specs_for(assignments), _without_code_defaults(version, assignments), pipeline=version.name)
 
 
 def _check_active(version: PublishedVersion) -> None:
@@ -115,6 +122,8 @@ def insert_request(
     assignments: Mapping[str, Any],
     *,
     experiment: str | None = None,
+    description: str | None = None,
+    keep_going: bool | None = None,
     tags: Mapping[str, str] | None = None,
     priority: int = 0,
     schedule: str | None = None,
@@ -132,9 +141,12 @@ def insert_request(
         owner=None,
         status=Status.QUEUED,
         target=version.target,
-        description=version.description,
+        description=version.description if description is None else description,
         parameters=shown,
-        options={"published": {"id": version.id, "name": version.name, "version": version.version}},
+        options={
+            "published": {"id": version.id, "name": version.name, "version": version.version},
+            **({} if keep_going is None else {"keep_going": keep_going}),
+        },
         tags=tags,
         rerun_of=rerun_of,
         # It runs in a copy of the snapshot, wherever that is.

@@ -111,7 +111,7 @@ def add_schedule(
     parameters: Mapping[str, Any],
     timing: Timing,
     *,
-    by_endpoint: bool,
+    endpoint: str | None,
     jitter_s: float = 0.0,
     catch_up: str = CATCH_UPS[0],
     overlap: str = OVERLAPS[0],
@@ -125,8 +125,8 @@ def add_schedule(
 
     Parameters
     ----------
-    by_endpoint : bool
-        Whether each run is of the version that the endpoint leads to then, rather than of this one.
+    endpoint : str, optional
+        Name of the one that leads to the version now; each run is of the version that it leads to then.
 
     Raises
     ------
@@ -142,8 +142,8 @@ def add_schedule(
     record = ScheduleRecord(
         name=name,
         description=description,
-        published_id=None if by_endpoint else version.id,
-        endpoint=version.name if by_endpoint else None,
+        published_id=version.id if endpoint is None else None,
+        endpoint=endpoint,
         experiment=experiment,
         parameters=parameters,
         timing=timing,

@@ -176,7 +176,7 @@ def add_trigger(
     parameters: Mapping[str, Any],
     source: Cause,
     *,
-    by_endpoint: bool,
+    endpoint: str | None,
     cause_parameter: str | None = None,
     experiment: str | None = None,
     description: str | None = None,
@@ -186,8 +186,8 @@ def add_trigger(
 
     Parameters
     ----------
-    by_endpoint : bool
-        Whether each run is of the version that the endpoint leads to then, rather than of this one.
+    endpoint : str, optional
+        Name of the one that leads to the version now; each run is of the version that it leads to then.
 
     Raises
     ------
@@ -206,8 +206,8 @@ def add_trigger(
     record = TriggerRecord(
         name=name,
         description=description,
-        published_id=None if by_endpoint else version.id,
-        endpoint=version.name if by_endpoint else None,
+        published_id=version.id if endpoint is None else None,
+        endpoint=endpoint,
         experiment=experiment,
         parameters=parameters,
         kind=next(kind for kind, each in _KINDS.items() if isinstance(source, each)),
@@ -252,7 +252,7 @@ def _check(record: TriggerRecord, version: PublishedVersion) -> None:
     kinds = {spec.name: spec.type.kind for spec in version.parameters}
     if kinds.get(given) == "dataset":
         # The version that it will get is not there yet.
-        rest = [spec for spec in version.parameters if spec.name != given]
+        rest = [spec for spec in version.specs_for(record.parameters) if spec.name != given]
         bind_parameters(rest, record.parameters, pipeline=version.name)
         return
     example: Any = "20260101-000000-abcdef"
@@ -268,7 +268,7 @@ def _check(record: TriggerRecord, version: PublishedVersion) -> None:
             raise
         hint = "it is given one path" if source.per_file else "it is given a list of paths; have a run for each file"
         raise TriggerError(f"parameter {given!r} cannot take what it would be given: {hint} ({exc})") from None
-    value = bind_parameters(version.parameters, assignments, pipeline=version.name)[given]
+    value = bind_parameters(version.specs_for(assignments), assignments, pipeline=version.name)[given]
     is_path = any(isinstance(each, Path) for each in (value if isinstance(value, (list, tuple)) else [value]))
     if isinstance(source, FileChange) and is_path and "://" in source.path.path:
         raise TriggerError(

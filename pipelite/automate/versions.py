@@ -6,7 +6,7 @@ import json
 import re
 import sqlite3
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -19,8 +19,15 @@ from pipelite.store import Store, add_sources, now_text, to_json
 
 #: What becomes of a version: it can be called, cannot for now, or is kept for the record only.
 STATUSES = ("active", "disabled", "archived")
+#: What the names of the settings begin with that numbered endpoints are kept in; their ids follow.
+NUMBERED = "numbered_endpoints."
 _NAME = re.compile(r"[^\W_][\w. -]{0,127}\Z")
 _VERSION = re.compile(r"[^\W_][\w.+-]{0,63}\Z")
+#: What an endpoint leads to: nothing, if it is a numbered one that was disabled.
+_DEFAULT = (
+    "id = (SELECT default_id FROM endpoints WHERE name = ? AND NOT EXISTS (SELECT 1 FROM settings "
+    f"WHERE settings.name = '{NUMBERED}' || endpoints.name AND NOT json_extract(settings.value, '$.is_active')))"
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -90,6 +97,14 @@ class PublishedVersion:
     @property
     def label(self) -> str:
         return f"{self.name} {self.version}"
+
+    def specs_for(self, given: Iterable[str]) -> tuple[ParameterSpec, ...]:
+        """The parameters, to check values by; one that keeps a default which only the code has takes that unseen."""
+        kept = {each["name"] for each in self.described if each.get("default_in_code")} - set(given)
+        return tuple(
+            attrs.evolve(spec, type=attrs.evolve(spec.type, kind="other")) if spec.name in kept else spec
+            for spec in self.parameters
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -229,9 +244,7 @@ def find_version(store: Store, name: str, version: str | None = None) -> Publish
     if version is not None:
         found = _find(connection, "name = ? AND version = ?", (name, version))
     else:
-        found = _find(connection, "id = ?", (name,)) or _find(
-            connection, "id = (SELECT default_id FROM endpoints WHERE name = ?)", (name,)
-        )
+        found = _find(connection, "id = ?", (name,)) or _find(connection, _DEFAULT, (name,))
     if found is None:
         raise NotFoundError(_not_found(store, name, version))
     return found
@@ -243,7 +256,7 @@ def find_called(
     """The version that an id, or the name of an endpoint, leads to at a moment of a transaction."""
     if published_id is not None:
         return _find(connection, "id = ?", (published_id,))
-    return _find(connection, "id = (SELECT default_id FROM endpoints WHERE name = ?)", (endpoint,))
+    return _find(connection, _DEFAULT, (endpoint,))
 
 
 def _not_found(store: Store, name: str, version: str | None) -> str:
@@ -309,10 +322,11 @@ def set_default(store: Store, name: str, version: str) -> PublishedVersion:
 
 
 def list_endpoints(store: Store) -> list[EndpointRecord]:
-    """All endpoints by name."""
+    """All endpoints by name, but for the numbered ones."""
     rows = store.database.read(
         "SELECT endpoints.*, published.version FROM endpoints JOIN published ON published.id = endpoints.default_id "
-        "ORDER BY endpoints.name"
+        "WHERE ? || endpoints.name NOT IN (SELECT name FROM settings) ORDER BY endpoints.name",
+        (NUMBERED,),
     )
     return [
         EndpointRecord(

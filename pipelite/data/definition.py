@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from typing import Any
@@ -77,6 +78,11 @@ class Definition:
             options=fields["options"],
             operations=tuple(tuple(each) for each in fields["operations"]),
         )
+
+    @property
+    def id(self) -> str:
+        """An id, the same for equal ones."""
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"pipelite\0dataset\0{self.to_json()}"))
 
     @property
     def reading(self) -> str:

@@ -5,7 +5,7 @@ Nothing is computed, stored or hashed here: mistakes in a pipeline are found bef
 
 from __future__ import annotations
 
-from pipelite.define.conversions import Mismatch, register_type
+from pipelite.define.conversions import Mismatch, ParameterType, parse, register_type
 from pipelite.define.decorator import step
 from pipelite.define.described import NO_JSON, as_json, describe_parameter, read_parameter, to_json_schema
 from pipelite.define.expanders import (
@@ -49,6 +49,7 @@ __all__ = [
     "Node",
     "Output",
     "ParameterSpec",
+    "ParameterType",
     "Skip",
     "StatusOf",
     "Step",
@@ -63,6 +64,7 @@ __all__ = [
     "is_tracing",
     "iter_handles",
     "parameters_of",
+    "parse",
     "prefix",
     "read_elements",
     "read_parameter",

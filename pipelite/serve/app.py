@@ -42,6 +42,7 @@ class App(Flask):
 
     def _add(self, route: Route) -> None:
         rule = re.sub(r"(?<=/steps/)\{name\}|(?<=/outputs/)\{name\}", "<path:name>", route.path)
+        rule = rule.replace("{workspace}", "<path:workspace>")
         rule = re.sub(r"\{(\w+)\}", r"<\1>", rule)
 
         def view(**parts: str) -> Response:
@@ -106,7 +107,9 @@ class App(Flask):
             # Without what clients sent: neither headers nor bodies are in it.
             sys.stderr.write("".join(traceback.format_exception(error)))
             refusal = Refusal(500, "InternalError", "something went wrong in the server; its log says what")
-        return answer(refusal.body(), refusal.status, refusal.headers)
+        route = _route()
+        body = refusal.azureml_body() if route is not None and route.is_azureml else refusal.body()
+        return answer(body, refusal.status, refusal.headers)
 
 
 def _as_refusal(error: Exception) -> Refusal | None:

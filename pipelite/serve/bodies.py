@@ -37,13 +37,13 @@ def read_json(content: bytes) -> Any:
     return value
 
 
-def read_object(content: bytes, content_type: str, *, names: frozenset[str]) -> dict[str, Any]:
+def read_object(content: bytes, content_type: str, *, names: frozenset[str] | None = None) -> dict[str, Any]:
     """The object in a body; an empty body is an empty object.
 
     Raises
     ------
     Refusal
-        If it is something else, or has a name besides `names`.
+        If it is something else, or has a name besides `names`, if any are given.
     """
     if not content:
         return {}
@@ -53,7 +53,7 @@ def read_object(content: bytes, content_type: str, *, names: frozenset[str]) -> 
     if not isinstance(value, dict):
         raise invalid("the body is not a JSON object")
     for name in value:
-        if name not in names:
+        if names is not None and name not in names:
             raise invalid(f"nothing is known of {name!r}; the body may have {', '.join(sorted(names))}", parameter=name)
     return value
 

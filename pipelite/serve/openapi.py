@@ -18,6 +18,11 @@ _WITH_TOKEN = (401, 429)
 _PARTS = {
     "id": "The id of a run, whole.",
     "name": "A name; slashes in it may be written %2F.",
+    "pipeline": "The id of a version.",
+    "endpoint": "The id of a pipeline endpoint.",
+    "version": "The number of one of its versions, from 0.",
+    "workspace": "Any name; the parts of a long one are not looked at.",
+    "experiment": "The name of the experiment of the run.",
     "trigger": "The name of a trigger; for a POST the secret that is the end of its URL.",
 }
 
@@ -75,6 +80,7 @@ def _operation(route: Route, body: Any, *, id: str | None = None, parts: bool = 
             }
         )
     refusals = {*_ALWAYS, *route.refusals, *(_WITH_TOKEN if route.scope else ()), *((404,) if names or id else ())}
+    errors = "AzureMLError" if route.is_azureml else "Error"
     made: dict[str, Any] = {
         "operationId": id or route.answer.__name__,
         "summary": route.summary,
@@ -90,7 +96,7 @@ def _operation(route: Route, body: Any, *, id: str | None = None, parts: bool = 
             **{
                 str(status): {
                     "description": HTTPStatus(status).phrase,
-                    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+                    "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{errors}"}}},
                 }
                 for status in sorted(refusals)
             },

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelite.data import Datastores
+from pipelite.data import Dataset, Datastores
 from pipelite.data.paths import checked, inside
 from pipelite.define import ParameterSpec
 from pipelite.errors import DatastoreError, ParameterError, UnknownNameError
@@ -39,6 +39,10 @@ def place_paths(
 def _placed(service: Service, parameter: str, given: Any, value: Any) -> Any:
     if isinstance(value, Path):
         return _find(service, parameter, given)
+    if isinstance(value, Dataset):
+        paths = given if isinstance(given, list) else [given]
+        placed = [_find_files(service, parameter, each) if "/" in each else each for each in paths]
+        return placed if isinstance(given, list) else placed[0]
     if isinstance(value, (list, tuple)):
         return [_placed(service, parameter, *pair) for pair in zip(given, value, strict=True)]
     if isinstance(value, Mapping):
@@ -56,6 +60,15 @@ def _find(service: Service, parameter: str, text: str) -> str:
     if not os.path.exists(place):
         raise ParameterError(f"parameter {parameter!r}: there is nothing at {text!r}", parameter=parameter)
     return place
+
+
+def _find_files(service: Service, parameter: str, text: str) -> str:
+    """The path that a dataset is made of; on a datastore wherever that is."""
+    if os.path.isabs(text):
+        return _find(service, parameter, text)
+    if "://" in text or text.partition("/")[0] not in Datastores(service.store):
+        raise ParameterError(f"parameter {parameter!r} got the path {text!r}; {_EXPECTED}", parameter=parameter)
+    return text
 
 
 def _below_a_root(service: Service, text: str) -> str | None:

@@ -216,7 +216,7 @@ def _describe_endpoint(endpoint: EndpointRecord) -> dict[str, Any]:
 
 def _takes_paths(described: Mapping[str, Any]) -> bool:
     parts = [*described.get("members", ()), *(described[name] for name in ("items", "keys") if name in described)]
-    return described["kind"] == "path" or any(_takes_paths(part) for part in parts)
+    return described["kind"] in ("path", "dataset") or any(_takes_paths(part) for part in parts)
 
 
 def _object(body: Mapping[str, Any], name: str) -> dict[str, Any]:

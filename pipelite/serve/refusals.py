@@ -41,6 +41,11 @@ class Refusal(Exception):
         """As it is answered."""
         return {"Error": {"Code": self.code, "Message": self.message, "Parameter": self.parameter}}
 
+    def azureml_body(self) -> dict[str, Any]:
+        """As clients of Azure ML know it."""
+        error = {"code": self.code, "message": self.message, "target": self.parameter}
+        return {"error": {**error, "details": [], "innererror": None}, "correlation": {}}
+
 
 #: The first that fits: errors of the rooms below to a status and a code.
 _ANSWERS: tuple[tuple[type[PipeliteError], int, str], ...] = (

@@ -9,7 +9,7 @@ import attrs
 from flask import Response
 
 from pipelite.records import Status
-from pipelite.serve import downloads, published, runs, schedules, states, triggers
+from pipelite.serve import azureml, downloads, published, runs, schedules, states, triggers
 from pipelite.serve.calls import Call
 from pipelite.serve.frames import FORMATS
 from pipelite.serve.published import MOST_LETTERS, MOST_PRIORITY, MOST_TAGS
@@ -44,7 +44,7 @@ class Route:
     """One thing that can be asked for."""
 
     method: str
-    #: With parts in braces; a part ends at a slash, but for names of steps and outputs, which may have some.
+    #: With parts in braces; a part ends at a slash, but for names of steps, outputs and workspaces, which may have some.
     path: str
     #: What the token has to be for; None where none is needed.
     scope: str | None
@@ -58,6 +58,8 @@ class Route:
     is_idempotent: bool = False
     #: Statuses of 400 or more, besides those that every route has.
     refusals: tuple[int, ...] = ()
+    #: Whether refusals are said in the form that clients of Azure ML know.
+    is_azureml: bool = False
 
 
 def _json(description: str, schema: Mapping[str, Any]) -> Result:
@@ -100,6 +102,35 @@ _TEXTS = {"type": "object", "additionalProperties": _STRING}
 
 #: What several answers have in common.
 SCHEMAS: dict[str, dict[str, Any]] = {
+    "AzureMLError": _object(
+        {
+            "error": _object({"code": _STRING, "message": _STRING, "target": _nullable(_STRING)}),
+            "correlation": {"type": "object"},
+        }
+    ),
+    "AzureMLRun": _object(
+        {
+            "Id": _STRING,
+            "Description": _nullable(_STRING),
+            "Status": _object({"StatusCode": _STRING, "CreationTime": _TIME, "EndTime": _nullable(_TIME)}),
+            "GraphId": _STRING,
+            "ParameterAssignments": _TEXTS,
+            "RunHistoryExperimentName": _STRING,
+            "PipelineId": _STRING,
+            "RunSource": _STRING,
+            "RunType": _STRING,
+            "tags": _TEXTS,
+        }
+    ),
+    "AzureMLDetails": _object(
+        {
+            "runId": _STRING,
+            "status": _STRING,
+            "startTimeUtc": _nullable(_TIME),
+            "endTimeUtc": _nullable(_TIME),
+            "error": _nullable({"type": "object"}),
+        }
+    ),
     "Error": _object({"Error": _object({"Code": _STRING, "Message": _STRING, "Parameter": _nullable(_STRING)})}),
     "Queued": _object({"Id": _STRING, "Status": _STATUS}, {"PipelineId": _STRING, "Name": _STRING, "Version": _STRING}),
     "Published": _object({"Id": _STRING, "Name": _STRING, "Version": _STRING}),
@@ -272,6 +303,28 @@ _WAIT = Query(
 _VERSION = Query(
     name="version", schema={"type": "string", "minLength": 1}, description="Which version; by default the endpoint's."
 )
+
+_PARENT = Query(name="parentRunId", schema=_STRING, description="Noted in the tag parent_run_id.")
+#: Where Azure ML has the history of a workspace.
+_HISTORY = "/history/v1.0/{workspace}/experiments/{experiment}/runs/{id}"
+
+
+def _azureml_submit(
+    path: str, summary: str, answer: Callable[[Call], Response], *, query: tuple[Query, ...] = ()
+) -> Route:
+    return Route(
+        method="POST",
+        path=f"/PipelineRuns/{path}",
+        scope="submit",
+        summary=summary,
+        answer=answer,
+        query=(*query, _PARENT),
+        body=azureml.BODY,
+        results={200: _json("The run is in the queue.", _ref("AzureMLRun"))},
+        refusals=(404, 409, 413, 415, 503),
+        is_azureml=True,
+    )
+
 
 ROUTES: tuple[Route, ...] = (
     Route(
@@ -604,6 +657,52 @@ ROUTES: tuple[Route, ...] = (
         answer=triggers.resume_trigger,
         results={200: _json("The trigger.", _ref("Trigger"))},
         refusals=(409,),
+    ),
+    _azureml_submit(
+        "PipelineSubmit/{pipeline}",
+        "As SDK v1 of Azure ML asks for it: put a run of a published pipeline into the queue.",
+        azureml.submit_pipeline,
+    ),
+    _azureml_submit(
+        "PipelineEndpointSubmit/Id/{endpoint}",
+        "The same of the default version of a pipeline endpoint.",
+        azureml.submit_endpoint,
+    ),
+    _azureml_submit(
+        "PipelineEndpointSubmit/Id/{endpoint}/{version}",
+        "The same of one version of a pipeline endpoint.",
+        azureml.submit_endpoint_version,
+    ),
+    _azureml_submit(
+        "PipelineEndpointSubmit/Name",
+        "The same of a pipeline endpoint by its name.",
+        azureml.submit_endpoint_by_name,
+        query=(
+            Query(name="name", schema=_STRING, description="Its name."),
+            Query(
+                name="pipelineVersion",
+                schema={"type": "string", "minLength": 1},
+                description="The number of one of its versions; by default the default one.",
+            ),
+        ),
+    ),
+    Route(
+        method="GET",
+        path=f"{_HISTORY}/details",
+        scope="read",
+        summary="As SDK v1 of Azure ML asks for it: how a run is.",
+        answer=azureml.show_details,
+        results={200: _json("The run.", _ref("AzureMLDetails"))},
+        is_azureml=True,
+    ),
+    Route(
+        method="GET",
+        path=f"{_HISTORY}/children",
+        scope="read",
+        summary="As SDK v1 of Azure ML asks for it: how the steps of a run are.",
+        answer=azureml.list_children,
+        results={200: _json("The steps.", _object({"value": _list("AzureMLDetails")}))},
+        is_azureml=True,
     ),
     Route(
         method="GET",

@@ -119,7 +119,7 @@ def create_schedule(call: Call) -> Response:
         body["Name"],
         published,
         timing=timing,
-        by_endpoint=version is None and called == published.name,
+        endpoint=called if version is None and called == published.name else None,
         now=now,
         **given,
     )

@@ -149,6 +149,24 @@ class TestAsAParameter:
         assert str(run.parameters["data"]) == "bikes:1"
         assert run.steps["total"].reused
 
+    def test_files_are_given_as_text_by_their_place(self, write, tmp_path):
+        @step
+        def read(data):
+            return [path.read_text() for path in sorted(data.as_path().iterdir())]
+
+        @pipeline
+        def reading(data: Dataset):
+            return read(data)
+
+        write("lake/in/one.txt", "1")
+        write("lake/in/two.txt", "2")
+        Workspace().datastores.register("lake", tmp_path / "lake")
+
+        for given in ("lake/in", f"{tmp_path}/lake/in", ["lake/in/one.txt", "lake/in/two.txt"]):
+            assert reading.run(data=given).outputs["result"] == ["1", "2"]
+        with pytest.raises(ParameterError, match="leads out of the root"):
+            reading.run(data="lake/../in")
+
     @pytest.mark.parametrize(
         ("given", "message"),
         [

@@ -42,9 +42,15 @@ ROUTES = (
     ("POST", "/schedules/nightly/pause", "admin"),
     ("POST", "/schedules/nightly/resume", "admin"),
     ("GET", "/triggers", "read"),
-    ("GET", "/triggers/arrivals", "read"),
-    ("POST", "/triggers/arrivals/pause", "admin"),
-    ("POST", "/triggers/arrivals/resume", "admin"),
+    ("GET", "/triggers/nightly", "read"),
+    ("POST", "/triggers/nightly/pause", "admin"),
+    ("POST", "/triggers/nightly/resume", "admin"),
+    ("POST", "/PipelineRuns/PipelineSubmit/nightly", "submit"),
+    ("POST", "/PipelineRuns/PipelineEndpointSubmit/Id/nightly", "submit"),
+    ("POST", "/PipelineRuns/PipelineEndpointSubmit/Id/nightly/nightly", "submit"),
+    ("POST", "/PipelineRuns/PipelineEndpointSubmit/Name", "submit"),
+    ("GET", "/history/v1.0/nightly/experiments/nightly/runs/nightly/details", "read"),
+    ("GET", "/history/v1.0/nightly/experiments/nightly/runs/nightly/children", "read"),
 )
 SCOPES = ("read", "submit", "admin")
 
@@ -62,7 +68,7 @@ def test_every_route_needs_a_token_with_its_scope(site, tokens, method, path, sc
         if SCOPES.index(held) >= SCOPES.index(scope):
             assert answer.status_code not in (401, 403), (held, answer.text)
         else:
-            assert (answer.status_code, answer.json()["Error"]["Code"]) == (403, "Forbidden")
+            assert (answer.status_code, '"Forbidden"' in answer.text) == (403, True)
 
 
 def test_the_table_above_has_every_route_that_is_documented(site):
@@ -74,7 +80,10 @@ def test_the_table_above_has_every_route_that_is_documented(site):
         if "/{" in path or path.count("/") == 1
     }
     named = {
-        (method, re.sub(r"(?<=^/(?:runs/))[^/]+|(?<=/(?:steps)/)\w+|(?<=/outputs/)\w+|Train|nightly|arrivals", "*", path))
+        (
+            method,
+            re.sub(r"(?<=^/(?:runs/))[^/]+|(?<=/(?:steps)/)\w+|(?<=/outputs/)\w+|Train|nightly|arrivals", "*", path),
+        )
         for method, path, _ in ROUTES
     }
 

@@ -73,7 +73,7 @@ class AbstractDataset:
     @property
     def id(self) -> str:
         """The same for the same definition."""
-        return _state.make_id("dataset", self._native.definition.to_json())
+        return self._native.definition.id
 
     @property
     def description(self) -> str | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelite.api import Pipeline as NativePipeline
+from pipelite.api.publishing import STANDS_ALONE
 from pipelite.azureml.core.dataset import AbstractDataset
 from pipelite.azureml.data.datapath import DataPath
 from pipelite.azureml.exceptions import UserErrorException
@@ -189,7 +190,12 @@ class Pipeline:
 
         native = self.native.with_options(keep_going=bool(continue_on_step_failure), description=self.description)
         return publish(
-            self.workspace, native.publish, name=name or "Pipeline", version=version, description=description
+            self.workspace,
+            native.publish,
+            name=name or "Pipeline",
+            version=version,
+            description=description,
+            steps=[each.name for each in self.steps],
         )
 
 
@@ -284,6 +290,7 @@ def load(workspace: Path, code: str) -> NativePipeline[Any, Any]:
         assert spec is not None
         assert spec.loader is not None
         known = sys.modules[name] = module_from_spec(spec)
+        setattr(known, STANDS_ALONE, True)
         try:
             spec.loader.exec_module(known)
         except BaseException:

@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from pipelite.automate import copy_version, find_version
+import attrs
+
+from pipelite import automate
+from pipelite.api.publishing import Endpoint, find_server, warn_if_not_served
+from pipelite.api.publishing import PublishedPipeline as NativePublished
+from pipelite.automate import NumberedEndpoint
+from pipelite.azureml import _state
+from pipelite.azureml.core.dataset import AbstractDataset
+from pipelite.azureml.data.datapath import DataPath
 from pipelite.azureml.exceptions import UserErrorException
-from pipelite.errors import PipeliteError, PublishError
+from pipelite.errors import NotFoundError, PipeliteError, PublishError
 
 if TYPE_CHECKING:
     from pipelite.azureml.core.workspace import Workspace
     from pipelite.azureml.pipeline.core.run import PipelineRun
 
 _STATUSES = {"active": "Active", "disabled": "Disabled", "archived": "Disabled"}
+_KIND = "published"
+_MOST_LETTERS = 260
 
 
 class PublishedPipeline:
-    """A published version of a pipeline."""
+    """A published version of a pipeline. Several may have one name and one version; their ids tell them apart."""
 
     def __init__(self, workspace: Workspace, native: Any) -> None:
         self.workspace = workspace
         self._native = native
+        #: What it was called, as far as the names of this library are others.
+        self._kept: Mapping[str, Any] = _state.get(workspace.store, _KIND, native.id) or {}
 
     @property
     def native(self) -> Any:
@@ -30,12 +44,16 @@ class PublishedPipeline:
         return self._native
 
     @property
+    def _record(self) -> automate.PublishedVersion:
+        return automate.find_version(self.workspace.store, self.id)
+
+    @property
     def id(self) -> str:
         return str(self._native.id)
 
     @property
     def name(self) -> str:
-        return str(self._native.name)
+        return str(self._kept.get("name", self._native.name))
 
     @property
     def description(self) -> str | None:
@@ -44,7 +62,7 @@ class PublishedPipeline:
 
     @property
     def version(self) -> str:
-        return str(self._native.version)
+        return str(self._kept.get("version", self._native.version))
 
     @property
     def status(self) -> str:
@@ -53,26 +71,50 @@ class PublishedPipeline:
     @property
     def endpoint(self) -> str:
         """Where to send requests; `pipelite serve` answers them."""
-        base, _, _ = self._native.endpoint.rpartition("/pipelines/")
-        return f"{base}/PipelineRuns/PipelineSubmit/{self.id}"
+        return f"{find_server(self.workspace.store)}/PipelineRuns/PipelineSubmit/{self.id}"
+
+    @property
+    def graph_id(self) -> str:
+        """The same for the same content."""
+        return _state.make_id("graph", self._record.content)
+
+    @property
+    def total_run_steps(self) -> int:
+        return len(self.get_step_names())
+
+    @property
+    def continue_on_step_failure(self) -> bool:
+        return bool(self._record.options.get("keep_going"))
+
+    def get_step_names(self) -> builtins.list[str]:
+        """The names of its steps; none for one that was published by other means than v1's."""
+        return list(self._kept.get("steps", ()))
 
     @staticmethod
-    def get(workspace: Workspace, id: str) -> PublishedPipeline:
-        for name in workspace.native.published:
-            for each in workspace.native.published.versions(name):
-                if each.id == id:
-                    return PublishedPipeline(workspace, each)
-        raise UserErrorException(f"there is no published pipeline with the id {id!r}")
+    def get(workspace: Workspace, id: str, **others: Any) -> PublishedPipeline:
+        """The one with an id.
+
+        Raises
+        ------
+        UserErrorException
+            If there is none.
+        """
+        try:
+            found = automate.find_version(workspace.store, id)
+        except NotFoundError:
+            found = None
+        if found is None or found.id != id:
+            raise UserErrorException(f"there is no published pipeline with the id {id!r}")
+        return PublishedPipeline(workspace, NativePublished(workspace.store, found))
 
     @staticmethod
     def list(
         workspace: Workspace, active_only: bool = True, _service_endpoint: Any = None
     ) -> builtins.list[PublishedPipeline]:
         """All of them, the newest first."""
-        known = workspace.native.published
-        found = [PublishedPipeline(workspace, each) for name in known for each in known.versions(name)]
-        found.sort(key=lambda each: each.native.created_at, reverse=True)
-        return [each for each in found if each.status == "Active" or not active_only]
+        store = workspace.store
+        natives = [NativePublished(store, each) for each in reversed(automate.list_versions(store))]
+        return [PublishedPipeline(workspace, each) for each in natives if each.status == "active" or not active_only]
 
     get_all = list
 
@@ -80,6 +122,7 @@ class PublishedPipeline:
         self._native.enable()
 
     def disable(self) -> None:
+        """Have it refuse to be submitted."""
         self._native.disable()
 
     def submit(
@@ -91,45 +134,97 @@ class PublishedPipeline:
         continue_on_step_failure: bool | None = None,
         **others: Any,
     ) -> PipelineRun:
-        """Put a run into the queue, which `pipelite serve` or `pipelite daemon` executes."""
+        """Put a run into the queue, which `pipelite serve` or `pipelite daemon` executes.
+
+        Numbers may be given as text.
+
+        Raises
+        ------
+        UserErrorException
+            If it is disabled, or a parameter is unknown or of the wrong type.
+        """
         from pipelite.azureml.core.experiment import Experiment
         from pipelite.azureml.pipeline.core.run import PipelineRun
 
+        given = pipeline_parameters or others.pop("pipeline_params", None) or {}
+        tags = {str(key): str(value) for key, value in (others.pop("tags", None) or {}).items()}
+        if others:
+            raise TypeError(f"submit() got an unexpected keyword argument {next(iter(others))!r}")
         if self.status != "Active":
             raise UserErrorException(f"pipeline {self.name!r} {self.version} is disabled; enable() it to submit it")
-        run = self._native.submit(experiment=experiment_name, **dict(pipeline_parameters or {}))
-        print(f"Submitted PipelineRun {run.id}")
-        return PipelineRun(Experiment(workspace, experiment_name), run.id, _run=run)
+        experiment = Experiment(workspace, experiment_name)
+        if parent_run_id is not None:
+            tags["parent_run_id"] = parent_run_id
+        store = workspace.store
+        record = self._record
+        try:
+            made, _ = automate.submit(
+                store,
+                record,
+                automate.read_loosely(record, to_values(given)),
+                experiment=experiment_name,
+                keep_going=continue_on_step_failure,
+                tags=tags,
+            )
+        except PipeliteError as exc:
+            raise UserErrorException(str(exc)) from exc
+        warn_if_not_served(store, made.id)
+        print(f"Submitted PipelineRun {made.id}")
+        return PipelineRun(experiment, made.id)
 
     def __repr__(self) -> str:
         return f"Pipeline(Name: {self.name}, Id: {self.id}, Status: {self.status}, Endpoint: {self.endpoint})"
 
 
+@attrs.frozen
+class PipelineIdVersion:
+    """A version of an endpoint, and the pipeline that it is."""
+
+    version: str
+    pipeline_id: str
+
+
 class PipelineEndpoint:
     """A name that leads to the default one of several versions, which are texts that count from "0"."""
 
-    def __init__(self, workspace: Workspace, name: str) -> None:
+    def __init__(self, workspace: Workspace, id: str, **others: Any) -> None:
         self.workspace = workspace
-        self.name = name
-        self._native = workspace.native.endpoints[name]
+        self.id = id
 
     @property
-    def id(self) -> str:
-        from pipelite.azureml._state import make_id
+    def _record(self) -> NumberedEndpoint:
+        return automate.find_numbered(self.workspace.store, id=self.id)
 
-        return make_id("endpoint", self.name)
+    @property
+    def native(self) -> Any:
+        """The endpoint of this library that leads to the default version."""
+        return Endpoint(self.workspace.store, self.id)
+
+    @property
+    def name(self) -> str:
+        return self._record.name
+
+    @property
+    def description(self) -> str | None:
+        return self._record.description
 
     @property
     def endpoint(self) -> str:
-        base, _, _ = str(self._native.endpoint).rpartition("/pipelines/")
-        return f"{base}/PipelineRuns/PipelineEndpointSubmit/Id/{self.id}"
+        """Where to send requests for the default version; `/<version>` behind it asks for another."""
+        return f"{find_server(self.workspace.store)}/PipelineRuns/PipelineEndpointSubmit/Id/{quote(self.id)}"
 
     @property
     def status(self) -> str:
-        return _STATUSES[self._native.default.status]
+        return "Active" if self._record.is_active else "Disabled"
+
+    @property
+    def default_version(self) -> str:
+        return self.get_default_version()
 
     @staticmethod
-    def publish(workspace: Workspace, name: str, description: str, pipeline: Any, **others: Any) -> PipelineEndpoint:
+    def publish(
+        workspace: Workspace, name: str, description: str | None = None, pipeline: Any = None, **others: Any
+    ) -> PipelineEndpoint:
         """Make an endpoint of a pipeline, which is its version "0".
 
         Raises
@@ -137,80 +232,129 @@ class PipelineEndpoint:
         ValueError
             If there is one of that name.
         """
-        if name in workspace.native.endpoints:
+        _check_name(name)
+        if any(each.name == name for each in automate.list_numbered(workspace.store)):
             raise ValueError(f"there is a pipeline endpoint {name!r} already; add() another version to it")
-        _add(workspace, name, "0", pipeline, description, make_default=True)
-        return PipelineEndpoint(workspace, name)
+        version = _published(pipeline, name, description)
+        try:
+            made = automate.add_numbered(workspace.store, name, version._record, description=description)
+        except PublishError as exc:
+            raise ValueError(str(exc)) from exc
+        return PipelineEndpoint(workspace, made.id)
 
     @staticmethod
     def get(workspace: Workspace, id: str | None = None, name: str | None = None, **others: Any) -> PipelineEndpoint:
-        for known in workspace.native.endpoints:
-            found = PipelineEndpoint(workspace, known)
-            if known == name or (name is None and found.id == id):
-                return found
-        raise UserErrorException(f"there is no pipeline endpoint {name or id!r}")
+        """One by its id or its name.
+
+        Raises
+        ------
+        UserErrorException
+            If there is none.
+        """
+        try:
+            return PipelineEndpoint(workspace, automate.find_numbered(workspace.store, id=id, name=name).id)
+        except NotFoundError as exc:
+            raise UserErrorException(str(exc)) from exc
 
     @staticmethod
-    def list(workspace: Workspace, active_only: bool = True, max_results: int = 100) -> builtins.list[PipelineEndpoint]:
-        found = [PipelineEndpoint(workspace, name) for name in workspace.native.endpoints]
-        return [each for each in found if each.status == "Active" or not active_only][:max_results]
+    def list(
+        workspace: Workspace, active_only: bool = True, max_results: int = 100, **others: Any
+    ) -> builtins.list[PipelineEndpoint]:
+        """All of them, by name."""
+        known = automate.list_numbered(workspace.store)
+        found = [PipelineEndpoint(workspace, each.id) for each in known if each.is_active or not active_only]
+        return found[:max_results]
 
     def add(self, pipeline: Any) -> None:
         """Add a version; the default stays."""
-        _add(self.workspace, self.name, self._next(), pipeline, None, make_default=False)
+        self._change(add=_published(pipeline, self.name, None)._record)
 
     def add_default(self, pipeline: Any) -> None:
         """Add a version, and make it the default."""
-        _add(self.workspace, self.name, self._next(), pipeline, None, make_default=True)
+        self._change(add=_published(pipeline, self.name, None)._record, default=-1)
 
     def set_default(self, pipeline: Any) -> None:
-        """Make the version that a pipeline was added as the default.
+        """Make the version that a published pipeline was added as the default; the latest of several.
 
         Raises
         ------
         ValueError
             If it was not added.
         """
-        store = self.workspace.store
-        wanted = find_version(store, pipeline.id).content
-        for version in self._native.versions:
-            if find_version(store, version.id).content == wanted:
-                self._native.set_default(version.version)
-                return
-        raise ValueError(f"{pipeline!r} was not added to the endpoint {self.name!r}; add() it")
+        versions = self._record.versions
+        places = [place for place, each in enumerate(versions) if each == getattr(pipeline, "id", None)]
+        if not places:
+            raise ValueError(f"{pipeline!r} was not added to the endpoint {self.name!r}; add() it")
+        self._change(default=places[-1])
 
     def set_default_version(self, version: str) -> None:
-        if str(version) not in self.list_versions_text():
-            raise ValueError(f"the endpoint {self.name!r} has no version {version!r}")
-        self._native.set_default(str(version))
+        """Make a version the default.
+
+        Raises
+        ------
+        ValueError
+            If there is no such version.
+        """
+        self._change(default=int(self._find(version).version))
 
     def get_default_version(self) -> str:
-        return str(self._native.default.version)
+        return str(self._record.default)
 
     def get_pipeline(self, version: str | None = None) -> PublishedPipeline:
-        for each in self._native.versions:
-            if each.version == (version or self.get_default_version()):
-                return PublishedPipeline(self.workspace, each)
-        raise ValueError(f"the endpoint {self.name!r} has no version {version!r}")
+        """The published pipeline that is a version, by default the default one.
 
-    def list_versions_text(self) -> builtins.list[str]:
+        Raises
+        ------
+        ValueError
+            If there is no such version.
+        """
+        found = self._find(self.get_default_version() if version is None else version)
+        return PublishedPipeline.get(self.workspace, found.pipeline_id)
+
+    def list_versions(self) -> builtins.list[PipelineIdVersion]:
         """The versions, the oldest first."""
-        return [str(each.version) for each in self._native.versions]
+        return [PipelineIdVersion(str(place), each) for place, each in enumerate(self._record.versions)]
 
-    def list_versions(self) -> builtins.list[tuple[str, str]]:
-        """Pairs of a version and the id of its pipeline."""
-        return [(str(each.version), str(each.id)) for each in self._native.versions]
+    def list_pipelines(self, active_only: bool = True) -> builtins.list[PublishedPipeline]:
+        """The published pipelines that are its versions, the oldest first."""
+        found = [PublishedPipeline.get(self.workspace, each) for each in self._record.versions]
+        return [each for each in found if each.status == "Active" or not active_only]
 
-    def list_pipelines(self) -> builtins.list[PublishedPipeline]:
-        return [PublishedPipeline(self.workspace, each) for each in self._native.versions]
+    def set_name(self, name: str) -> None:
+        """Call it something else; its id stays.
+
+        Raises
+        ------
+        ValueError
+            If another is called so.
+        """
+        _check_name(name)
+        self._change(name=name)
+
+    def set_description(self, description: str) -> None:
+        self._change(description=description)
 
     def enable(self) -> None:
-        for each in self._native.versions:
-            each.enable()
+        self._change(is_active=True)
 
     def disable(self) -> None:
-        for each in self._native.versions:
-            each.disable()
+        """Have it lead nowhere: requests and schedules are refused."""
+        self._change(is_active=False)
+
+    def archive(self) -> None:
+        """Disable it, and free its name: it goes by its id."""
+        self._change(is_active=False, name=self.id)
+
+    def reactivate(self, name: str) -> None:
+        """Enable an archived one under a name.
+
+        Raises
+        ------
+        ValueError
+            If another is called so.
+        """
+        _check_name(name)
+        self._change(is_active=True, name=name)
 
     def submit(
         self,
@@ -224,21 +368,40 @@ class PipelineEndpoint:
         if self.status != "Active":
             raise UserErrorException(f"the pipeline endpoint {self.name!r} is disabled; enable() it to submit it")
         return self.get_pipeline(pipeline_version).submit(
-            self.workspace, experiment_name, pipeline_parameters, parent_run_id
+            self.workspace, experiment_name, pipeline_parameters, parent_run_id, **others
         )
 
-    def _next(self) -> str:
-        return str(max((int(each) for each in self.list_versions_text() if each.isdigit()), default=-1) + 1)
+    def _find(self, version: str) -> PipelineIdVersion:
+        for each in self.list_versions():
+            if each.version == str(version):
+                return each
+        raise ValueError(f"the endpoint {self.name!r} has no version {version!r}")
+
+    def _change(self, **changes: Any) -> None:
+        try:
+            automate.change_numbered(self.workspace.store, self.id, **changes)
+        except PublishError as exc:
+            raise ValueError(str(exc)) from exc
+
+    def __repr__(self) -> str:
+        return f"PipelineEndpoint(Name: {self.name}, Id: {self.id}, Status: {self.status}, Endpoint: {self.endpoint})"
 
 
-def _add(
-    workspace: Workspace, name: str, version: str, pipeline: Any, description: str | None, *, make_default: bool
-) -> None:
+def _published(pipeline: Any, name: str, description: str | None) -> PublishedPipeline:
+    """A pipeline as a published one."""
     if isinstance(pipeline, PublishedPipeline):
-        known = find_version(workspace.store, pipeline.id)
-        copy_version(workspace.store, known, name, version, description=description, make_default=make_default)
-    else:
-        pipeline.native.publish(name=name, version=version, description=description, default=make_default)
+        return pipeline
+    if not hasattr(pipeline, "publish"):
+        raise ValueError(f"{pipeline!r} is neither a Pipeline nor a PublishedPipeline")
+    made: PublishedPipeline = pipeline.publish(name=name, description=description)
+    return made
+
+
+def _check_name(name: str) -> None:
+    if not name.strip() or not name.isprintable() or len(name) > _MOST_LETTERS:
+        raise ValueError(
+            f"a pipeline endpoint cannot be called {name!r}; a text of at most {_MOST_LETTERS} letters is expected"
+        )
 
 
 def publish(
@@ -248,19 +411,62 @@ def publish(
     name: str,
     version: str | None,
     description: str | None,
+    steps: Sequence[str] = (),
 ) -> PublishedPipeline:
-    """Publish under a name and version. v1 let several pipelines have the same; here the later ones get a number more."""
-    wanted = version or "1.0"
-    number = 1
+    """Publish under a name and version that others may have too: here each gets one that is free."""
+    called, wanted = native_name(name), _native_version(version)
     while True:
-        label = wanted if number == 1 else f"{wanted}-{number}"
+        taken = {each.version for each in automate.list_versions(workspace.store, called)}
+        label, number = wanted, 2
+        while label in taken:
+            label, number = f"{wanted}-{number}", number + 1
         try:
-            made = how(name=name, version=label, description=description, default=True)
+            made = how(name=called, version=label, description=description, default=True)
         except PublishError as exc:
-            if "already, with other content" not in str(exc):
-                raise
-            number += 1
-            continue
+            if "already, with other content" in str(exc):
+                # Another process was faster.
+                continue
+            raise UserErrorException(str(exc)) from exc
         except PipeliteError as exc:
             raise UserErrorException(str(exc)) from exc
+        kept = {"name": name, "version": version or wanted, "steps": list(steps)}
+        _state.put(workspace.store, _KIND, made.id, kept)
         return PublishedPipeline(workspace, made)
+
+
+def native_name(name: str) -> str:
+    """A name as this library takes it: letters, digits, spaces and _ . -, with a letter or digit first."""
+    text = re.sub(r"[^\w. -]+", "_", name)[:120].strip()
+    return text if text and text[0] not in "_.-" else f"p{text}"
+
+
+def _native_version(version: str | None) -> str:
+    text = re.sub(r"[^\w.+-]+", "_", version or "1.0")[:56]
+    return text if text and text[0] not in "_.+-" else f"v{text}"
+
+
+def to_values(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of parameters as a request carries them: paths and datasets as text.
+
+    Raises
+    ------
+    UserErrorException
+        If one is a dataset that is not registered and more than a path.
+    """
+    return {name: _to_value(name, value) for name, value in given.items()}
+
+
+def _to_value(name: str, value: Any) -> Any:
+    if isinstance(value, DataPath):
+        return f"{value.datastore_name}/{value.path_on_datastore.strip('/')}"
+    if not isinstance(value, AbstractDataset):
+        return value
+    native = value.native
+    if native.name is not None and not native.definition.operations:
+        return str(native)
+    sources = native.definition.sources
+    if native.definition.format == "files" and len(sources) == 1 and sources[0].datastore is not None:
+        return f"{sources[0].datastore}/{sources[0].path}"
+    raise UserErrorException(
+        f"pipeline parameter {name!r} is a dataset that is not registered, which a request cannot carry; register() it"
+    )

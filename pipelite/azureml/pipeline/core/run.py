@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -144,7 +145,12 @@ class PipelineRun(Run):
         from pipelite.azureml.pipeline.core.published import publish
 
         return publish(
-            self.experiment.workspace, self._native.publish, name=name, version=version, description=description
+            self.experiment.workspace,
+            partial(self._native.publish, keep_going=continue_on_step_failure),
+            name=name,
+            version=version,
+            description=description,
+            steps=list(self._native.steps),
         )
 
     def complete(self, *_: Any, **__: Any) -> None:
