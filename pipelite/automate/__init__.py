@@ -104,7 +104,6 @@ from pipelite.automate.versions import (
     set_default,
     set_status,
 )
-from pipelite.automate.watching import Watcher
 
 __all__ = [
     "CATCH_UPS",
@@ -142,7 +141,6 @@ __all__ = [
     "Ticker",
     "Timing",
     "TriggerRecord",
-    "Watcher",
     "add_hook",
     "add_numbered",
     "add_schedule",

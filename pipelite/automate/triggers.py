@@ -15,18 +15,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from pipelite.automate.hooks import ENDS
-from pipelite.automate.listing import open_place
 from pipelite.automate.queue import check_call, find_keyed_run, insert_request
 from pipelite.automate.versions import PublishedVersion, find_called
-from pipelite.data import Source, to_source
 from pipelite.define import bind_parameters
 from pipelite.errors import ParameterError, PipeliteError, PublishError, TriggerError, UnknownNameError
 from pipelite.store import Store, to_json, to_text
+
+if TYPE_CHECKING:
+    from pipelite.automate.listing import Place
+    from pipelite.data import Source
 
 WAITING, FIRED, SKIPPED, FAILED = "waiting", "fired", "skipped", "failed"
 _PAUSED = "the trigger was paused"
@@ -54,7 +56,16 @@ def _to_tuple(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _to_source(path: Any) -> Source:
+    from pipelite.data import Source, to_source
+
     return path if isinstance(path, Source) else to_source(path)
+
+
+def _open_place(store: Store, source: Source) -> Place:
+    # What it takes to list data takes longer to import than all else here, and is for triggers on files only.
+    from pipelite.automate.listing import open_place
+
+    return open_place(store, source)
 
 
 @attrs.frozen
@@ -222,7 +233,7 @@ def add_trigger(
     )
     with store.as_default():
         _check(record, version)
-    seen = open_place(store, source.path).scan() if isinstance(source, FileChange) else {}
+    seen = _open_place(store, source.path).scan() if isinstance(source, FileChange) else {}
     with store.database.write() as connection:
         if _find(connection, name) is not None:
             raise TriggerError(f"there is a trigger {name!r} already; remove it first")
@@ -350,7 +361,7 @@ def resume_trigger(store: Store, name: str, *, now: datetime) -> None:
             return
         changed: dict[str, str] = {}
         if isinstance(record.source, FileChange):
-            place = open_place(store, record.source.path)
+            place = _open_place(store, record.source.path)
             known = load_seen(store, name)
             changed = {path: stamp for path, stamp in place.scan().items() if known.get(path, ("",))[0] != stamp}
         with store.database.write() as connection:
@@ -710,6 +721,8 @@ def _to_row(record: TriggerRecord) -> dict[str, Any]:
 def _from_row(row: sqlite3.Row) -> TriggerRecord:
     source = json.loads(row["source"])
     if row["kind"] == "files":
+        from pipelite.data import Source
+
         source["path"] = Source(**source["path"])
     return TriggerRecord(
         **{

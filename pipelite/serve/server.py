@@ -21,7 +21,8 @@ from waitress.server import create_server
 from waitress.task import ErrorTask
 
 from pipelite.api.interrupts import read_grace
-from pipelite.automate import Dispatcher, Limits, SignalBell, Ticker, Watcher
+from pipelite.automate import Dispatcher, Limits, SignalBell, Ticker
+from pipelite.automate.watching import Watcher
 from pipelite.clock import CLOCK
 from pipelite.errors import ServeError
 from pipelite.serve.app import App

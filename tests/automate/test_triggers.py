@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from pipelite import Dataset, FileChange, HttpCall, NewVersion, RunEnd, Trigger, Workspace
-from pipelite.automate import Watcher, fire_called, watching
+from pipelite.automate import fire_called, watching
 from pipelite.automate import triggers as triggers_module
 from pipelite.automate.noticing import Notices
 from pipelite.automate.triggers import decide_waiting, find_trigger, list_watching
-from pipelite.automate.watching import FileWatch
+from pipelite.automate.watching import FileWatch, Watcher
 from pipelite.clock import CLOCK
 from pipelite.errors import DatastoreError, ParameterError, TriggerError
 
@@ -424,6 +424,8 @@ def test_the_workspace_itself_and_names_that_are_no_text_are_left_out(project):
 
 def test_the_end_of_a_run_starts_another_that_is_told_of_it(project, watch, monkeypatch):
     monkeypatch.syspath_prepend(str(project))
+    # Another test may have left its own.
+    monkeypatch.delitem(sys.modules, "flow", raising=False)
     ends = Trigger.create("ends", "One", on=RunEnd("plain"), cause_parameter="file")
     fails = Trigger.create("fails", "Plain", on=RunEnd("Other", states=("failed", "canceled")))
     paused = Trigger.create("paused", "One", on=RunEnd("plain"), cause_parameter="file")
@@ -439,7 +441,6 @@ def test_the_end_of_a_run_starts_another_that_is_told_of_it(project, watch, monk
     assert ends.history()[0].cause == {"run": run.id, "status": "completed"}
     assert fails.history() == []
     assert [(each.outcome, each.reason) for each in paused.history()] == [("skipped", "the trigger was paused")]
-    sys.modules.pop("flow")
 
 
 def test_of_a_published_pipeline_the_name_counts_and_ends_that_nobody_saw_are_found(project):
@@ -552,7 +553,7 @@ def test_of_two_with_one_name_the_second_is_refused_and_a_new_one_begins_anew(pr
 #: A process that is nothing but a watcher.
 WATCHER = """
 import sys
-from pipelite.automate import Watcher
+from pipelite.automate.watching import Watcher
 from pipelite.store import hold_store
 watcher = Watcher(hold_store())
 watcher.start()

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from azureml_scripts import write_file
 
-from pipelite.automate import Ticker, Watcher
+from pipelite.automate import Ticker
+from pipelite.automate.watching import Watcher
 from pipelite.azureml import _notices
 from pipelite.azureml.core import Workspace
 from pipelite.azureml.data.datapath import DataPath, DataPathComputeBinding

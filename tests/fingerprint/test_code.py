@@ -376,7 +376,7 @@ def test_callables_of_all_kinds_have_fingerprints(project):
 
 def test_a_step_reached_as_a_global_counts_as_its_function(project):
     flow = project.load(
-        "steps",
+        "stepping",
         """
         from pipelite import step
 
