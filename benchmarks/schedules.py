@@ -164,10 +164,9 @@ def _idle(seconds: int) -> dict[str, float]:
 def measure_triggers(files: int, drops: int) -> dict[str, float]:
     """Milliseconds of a look at so many files, and from the end of a write to the run in the queue, by a native event."""
     from pipelite import FileChange, Trigger, Workspace
-    from pipelite.automate.watching import Watcher
-    from pipelite.clock import CLOCK
     from pipelite.automate.triggers import find_trigger
-    from pipelite.automate.watching import FileWatch
+    from pipelite.automate.watching import FileWatch, Watcher
+    from pipelite.clock import CLOCK
 
     store = Workspace().store
     idle_kb = status_kb("VmRSS")
