@@ -13,6 +13,8 @@ import pytest
 
 from pipelite import Workspace
 from pipelite.automate import Dispatcher
+from pipelite.azureml.core import Workspace as AzureWorkspace
+from pipelite.azureml.pipeline.core import PipelineEndpoint
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "azureml"
 
@@ -103,7 +105,8 @@ def test_what_a_search_wrote_is_downloaded_and_used_what_the_sdk_refused_is_warn
     assert "taken for busy" in printed
     assert [path.name for path in Path("azureml").rglob("*_data")] == ["metrics_data", "model_data"]
     assert "Bike sharing Train" in Workspace().published
-    assert Workspace().endpoints["Bike sharing"].default.version == "0"
+    endpoint = PipelineEndpoint.get(AzureWorkspace(), name="Bike sharing")
+    assert endpoint.get_default_version() == "0"
 
     # The schedule's first run starts at once, as soon as something serves the workspace.
     scheduled = execute_queue_for("Recurring_Pipeline_name")

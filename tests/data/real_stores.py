@@ -60,7 +60,12 @@ def register_s3(stores, server, monkeypatch, name, secret="s3cr3t", called="lake
     return stores.register(
         called,
         f"s3://{name}/raw",
-        options={"endpoint_url": server, "client_kwargs": {"region_name": "eu-west-1"}},
+        # What the library tries again by itself, with pauses, is left to the retries that are tested here.
+        options={
+            "endpoint_url": server,
+            "client_kwargs": {"region_name": "eu-west-1"},
+            "config_kwargs": {"retries": {"total_max_attempts": 1}},
+        },
         credentials={"key": "env:LAKE_KEY", "secret": "env:LAKE_SECRET"},
     )
 
@@ -122,6 +127,13 @@ def lake_behind_proxy(s3_server, stores, monkeypatch, request):
 
 
 @pytest.fixture
+def soon_discouraged(impatient, monkeypatch):
+    """There is one retry: each makes a new connection, which takes a library seconds."""
+    monkeypatch.setitem(retries.retrying.__kwdefaults__, "attempts", 2)
+
+
+@pytest.fixture
 def impatient(monkeypatch):
-    """Retries come without a pause."""
+    """Retries come without a pause, and without those of a library itself."""
     monkeypatch.setattr(retries, "FIRST_DELAY_S", 0.0)
+    monkeypatch.setattr(pytest.importorskip("s3fs").S3FileSystem, "retries", 1)

@@ -100,6 +100,7 @@ class TestManyFiles:
         assert all(path.read_text() == f"file {path.stem}" for path in copies)
 
     @pytest.mark.usefixtures("impatient")
+    @pytest.mark.usefixtures("soon_discouraged")
     def test_what_a_lost_network_interrupted_goes_on_where_it_was(self, lake_behind_proxy, many, tmp_path):
         lake, proxy = lake_behind_proxy
         passes = iter(range(15))
@@ -263,7 +264,7 @@ class TestRefusals:
         assert Workspace().runs() == []
 
     def test_a_store_that_goes_away_midway_leaves_nothing_half_written(
-        self, stores, tmp_path, tmp_path_factory, monkeypatch, impatient
+        self, stores, tmp_path, tmp_path_factory, monkeypatch, soon_discouraged
     ):
         port = servers.free_port()
         with servers.running(servers.s3_command(port), port, tmp_path / "log") as process:

@@ -432,7 +432,7 @@ class TestWhatGoesWrongOnTheWay:
         assert tree(Path("copy")) == WHOLE
         assert not list(Path().glob(".pipelite-part-*"))
 
-    @pytest.mark.usefixtures("impatient")
+    @pytest.mark.usefixtures("soon_discouraged")
     def test_a_folder_that_is_there_stays_as_it_was_until_all_has_arrived(self, lake_behind_proxy, source, write):
         lake, proxy = lake_behind_proxy
         lake.upload(source, "in")
