@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from pipelite.azureml.core import Run
-from pipelite.azureml.core import run as runs
+from pipelite.azureml.core import Run, script_run
 from pipelite.azureml.exceptions import RunEnvironmentException, UserErrorException
 
 
 @pytest.fixture
 def offline(monkeypatch):
-    monkeypatch.setattr(runs, "_context", None)
+    monkeypatch.setattr(script_run, "_context", None)
     return Run.get_context()
 
 

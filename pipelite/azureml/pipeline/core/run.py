@@ -11,17 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelite.azureml.core.run import (
-    STATUSES,
-    LoggingRun,
-    Run,
-    ScriptRun,
-    failure_of,
-    kept_files,
-    read_metrics,
-    time_text,
-    wait_for_end,
-)
+from pipelite.azureml.core.run import Run, failure_of, wait_for_end
+from pipelite.azureml.core.run_records import STATUSES, kept_files, read_metrics, time_text
+from pipelite.azureml.core.script_run import LoggingRun, ScriptRun
 from pipelite.azureml.exceptions import UserErrorException
 from pipelite.errors import PipeliteError
 
