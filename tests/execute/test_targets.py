@@ -297,9 +297,11 @@ class TestExecutors:
 
     def test_a_process_with_many_open_files_supervises_too(self) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
-        files = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(4096, hard)), hard))
+        files: list[int] = []
         try:
+            while len(files) < 1100:
+                files.append(os.open(os.devnull, os.O_RDONLY))
             run = places.with_options(compute=OneThreadEach()).run(count=3)
         finally:
             for file in files:
