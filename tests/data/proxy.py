@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 #: Of one connection only, and so not passed on.
@@ -51,10 +51,10 @@ def proxying(server: str) -> Iterator[Proxy]:
                     proxy.before(self.command, path)
                 if is_object and self.command == "PUT":
                     body = proxy.change(self.command, path, body)
-                connection = http.client.HTTPConnection(host, timeout=30)
-                connection.request(self.command, self.path, body, dict(self.headers.items()))
-                answer = connection.getresponse()
-                content = answer.read()
+                with closing(http.client.HTTPConnection(host, timeout=30)) as connection:
+                    connection.request(self.command, self.path, body, dict(self.headers.items()))
+                    answer = connection.getresponse()
+                    content = answer.read()
                 if is_object and self.command == "GET":
                     content = proxy.change(self.command, path, content)
                 if is_object:
@@ -67,7 +67,6 @@ def proxying(server: str) -> Iterator[Proxy]:
                     self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
-                connection.close()
             except ConnectionError:
                 self.close_connection = True
 
