@@ -187,3 +187,23 @@ def test_no_two_test_files_have_the_same_name():
     names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
 
     assert sorted(name for name in set(names) if names.count(name) > 1) == []
+
+
+def test_every_module_is_installed():
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "setup.cfg", encoding="utf-8")
+    named = settings["options.package_data"]["pipelite"].split()
+    packages = {str(file.parent.relative_to(ROOT)) for file in (ROOT / "pipelite").rglob("__init__.py")}
+
+    def is_found(folder: Path) -> bool:
+        # As setuptools finds packages: each folder above is one, too.
+        above = [folder, *folder.parents]
+        return all(str(each) in packages for each in above[: above.index(Path("pipelite")) + 1])
+
+    missing = [
+        str(file.relative_to(ROOT / "pipelite"))
+        for file in (ROOT / "pipelite").rglob("*.py")
+        if not is_found(file.parent.relative_to(ROOT))
+    ]
+    assert [name for name in missing if name not in named] == []
+    assert "azureml/shim/azureml/__init__.py" in missing
