@@ -360,7 +360,9 @@ def decide(
     """
     if not _is_free(connection, record, slot, again=asked):
         return None
-    others = [] if asked else _unfinished(connection, record.name)
+    # Others may have piled up without end where they matter to nobody.
+    matters = not asked and record.overlap in ("skip", "cancel")
+    others = _unfinished(connection, record.name) if matters else []
     if others and record.overlap == "skip":
         return note(connection, record, slot, now, SKIPPED, f"run {others[0]} had not ended")
     assignments = fill(record, slot)
@@ -369,9 +371,8 @@ def decide(
         check_call(version, assignments)
     except PipeliteError as exc:
         return note(connection, record, slot, now, FAILED, str(exc))
-    if record.overlap == "cancel":
-        for other in others:
-            mark_canceled(connection, other)
+    for other in others:
+        mark_canceled(connection, other)
     run = insert_request(
         connection,
         version,
