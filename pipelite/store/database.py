@@ -15,7 +15,8 @@ from pipelite.errors import WorkspaceBusyError, WorkspaceError
 from pipelite.store.disk import explain_database
 from pipelite.store.locks import FileLock, lock_holders
 from pipelite.store.migrations import create, migrate, version_of
-from pipelite.store.schema import CURRENT, Schema
+from pipelite.store.rows import now_text
+from pipelite.store.schema import CURRENT, NOW, Schema
 from pipelite.store.transactions import retry_while_busy, transaction
 
 #: How long a writer waits for another one before it gives up.
@@ -252,6 +253,7 @@ def connect(path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Co
         connection.row_factory = sqlite3.Row
         connection.execute(f"PRAGMA busy_timeout = {int(busy_timeout_s * 1000)}")
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.create_function(NOW, 0, now_text)
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         # To this the log shrinks when it starts anew: well below the size at which that is brought about.
         connection.execute(f"PRAGMA journal_size_limit = {CHECKPOINT_BYTES // 4}")

@@ -460,8 +460,9 @@ _CHANGES = (
 )
 _EVENT = "iif(new.status = 'running', 'started', new.status)"
 
-# As `now_text` gives it, so that texts sort as times do.
-_NOW = "strftime('%Y-%m-%dT%H:%M:%f', 'now') || '000+00:00'"
+#: The SQL function that tells the time; `connect` gives it to each connection. SQLite's own goes by another clock.
+NOW = "pipelite_now"
+_NOW = f"{NOW}()"
 
 # In the transaction that changes the run: whoever changes it, an event that can be seen has its deliveries. It must not be
 # able to fail, for then the run could not go on; so it looks into no JSON but that of the hooks, and that of options

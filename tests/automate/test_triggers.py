@@ -481,6 +481,18 @@ def test_a_new_version_of_a_dataset_fires_and_is_given_as_the_parameter_takes_it
     assert Counter(map(str, given)) == Counter(["{'data': 'bikes:1'}", "{'data': 'bikes:2'}", "{'n': 1}", "{'n': 2}"])
 
 
+def test_what_the_database_notes_by_itself_has_the_time_of_the_one_clock(project, clock):
+    Trigger.create("number", "Plain", on=NewVersion("bikes"), cause_parameter="n")
+    (project / "bikes.csv").write_text("a\n1\n")
+    noon = clock.turn(days=400)
+    Dataset.from_delimited_files("bikes.csv").register("bikes")
+    later = clock.turn(hours=1)
+
+    [firing] = decide_waiting(Workspace().store, now=CLOCK.now())
+
+    assert (firing.at, firing.decided_at) == (noon, later)
+
+
 def test_a_secret_opens_one_trigger_until_it_is_revoked(project):
     trigger = Trigger.create("called", "Plain", {"n": 3}, on=HttpCall())
     store = Workspace().store
