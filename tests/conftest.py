@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from pipelite.store import workspace as workspaces
 
 pytest_plugins = ["data.real_stores", "serve.publishing"]
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A workspace folder that does not exist yet; the test runs in the empty folder around it."""
     folder = tmp_path / ".pipelite"
     monkeypatch.setenv("PIPELITE_WORKSPACE", str(folder))
     monkeypatch.chdir(tmp_path)
-    return folder
+    yield folder
+    # A process holds workspaces open for as long as it lives: of a thousand tests that would be too many files.
+    for path in [path for path in workspaces._held if path.is_relative_to(tmp_path.resolve())]:
+        store, _ = workspaces._held.pop(path)
+        store.close()
 
 
 def not_run(reporter, *, needed_only: bool = False) -> list[tuple[str, str]]:

@@ -140,7 +140,13 @@ def receive_function(shipped: ShippedFunction, *, is_fresh: bool) -> Callable[..
         _check_sources(shipped.code)
         return loads_value(shipped.pickled)  # type: ignore[no-any-return]
     assert shipped.module is not None
-    function = find_function(import_module(shipped.module, shipped.file), shipped.qualname)
+    try:
+        function = find_function(import_module(shipped.module, shipped.file), shipped.qualname)
+    except Exception as exc:
+        if is_fresh:
+            raise
+        # An earlier run's module of that name, from another folder or before an edit, may be in its place.
+        raise StaleWorkerError(f"{shipped.qualname} is not in {shipped.module} as this worker knows it") from exc
     try:
         here = Fingerprinter().code(function, **shipped.tracking)
     except SourceChangedError as exc:

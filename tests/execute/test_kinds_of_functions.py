@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import math
 import statistics
+import sys
 import textwrap
 
 import pytest
@@ -232,3 +234,17 @@ def test_a_step_may_run_a_pipeline(workspace):
         return inner.run(n=n).outputs["result"]
 
     assert run(work, 5) == (25, True)
+
+
+def test_modules_of_one_name_from_two_folders_one_after_the_other(workspace, monkeypatch):
+    for name in ("first", "second"):
+        folder = workspace.parent / name
+        folder.mkdir()
+        (folder / "of_two_folders.py").write_text(f"def {name}(x):\n    return '{name}', x\n")
+        monkeypatch.syspath_prepend(str(folder))
+        monkeypatch.delitem(sys.modules, "of_two_folders", raising=False)
+        function = step(getattr(importlib.import_module("of_two_folders"), name))
+
+        on_all_workers = pipeline(lambda of=function: of.map(range(20)), name="on_all_workers")
+
+        assert on_all_workers.run().outputs["result"] == [(name, x) for x in range(20)]
