@@ -21,6 +21,9 @@ _NAME_LENGTH = 32
 _NOTES_BYTES = 4096
 _REASON_LENGTH = 600
 
+#: Where Linux keeps named semaphores; other systems show them nowhere.
+SEMAPHORES = Path("/dev/shm")  # noqa: S108 - nothing is written there
+
 #: A lock file that is not locked yet.
 _NEW = ".new"
 
@@ -93,7 +96,8 @@ def temporary_prefix(owner: str) -> str:
 
 
 def clear_after(workspace: Path, owner: str) -> None:
-    """Remove what an owner that is gone has left behind: temporary files, and last its lock file."""
+    """Remove what an owner that is gone has left behind: semaphores, temporary files, and last its lock file."""
+    _clear_semaphores(owner_path(workspace, owner))
     for path in (workspace / "tmp").glob(f"{temporary_prefix(owner)}*"):
         with contextlib.suppress(OSError):
             remove_tree(path)
@@ -124,6 +128,26 @@ def clear_dead_owners(workspace: Path) -> None:
     for name in names:
         if len(name) == _NAME_LENGTH and not is_alive(workspace, name):
             clear_after(workspace, name)
+
+
+def _clear_semaphores(lock: Path) -> None:
+    """Remove the named semaphores of the pools of a process that is gone.
+
+    loky has a process of its own for that; where it was killed together with all others, they stay in memory.
+    """
+    try:
+        who = json.loads(lock.read_text())
+        process = int(who["process"])
+        if who["host"] != os.uname().nodename:
+            return
+        os.kill(process, 0)
+    except ProcessLookupError:
+        for path in SEMAPHORES.glob(f"sem.loky-{process}-*"):
+            with contextlib.suppress(OSError):
+                path.unlink()
+    except (OSError, ValueError, KeyError):
+        # It goes on, another process has that number now, or nobody wrote it down.
+        return
 
 
 def is_alive(workspace: Path, owner: str) -> bool:

@@ -18,6 +18,7 @@ from pipelite import Workspace, pipeline, step
 from pipelite.errors import ParameterError, StepFailed
 from pipelite.execute import badges, ending, local_target
 from pipelite.store import request_cancel
+from pipelite.store.owners import SEMAPHORES
 
 
 def allowed(seconds: float) -> float:
@@ -494,6 +495,20 @@ def test_no_worker_and_nothing_it_started_outlives_its_owner_by_more_than_a_seco
 
     assert time.monotonic() - killed < allowed(1)
     process.communicate()
+
+
+def test_who_comes_next_clears_the_semaphores_of_a_group_that_was_killed(workspace):
+    process, word = start_script(workspace.parent)
+    semaphores = f"sem.loky-{process.pid}-*"
+    assert list(SEMAPHORES.glob(semaphores))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    wait_until(lambda: not badges.find_wearers(word))
+    assert list(SEMAPHORES.glob(semaphores))
+
+    assert Workspace().store.owner.is_held
+
+    assert not list(SEMAPHORES.glob(semaphores))
 
 
 def test_nothing_stays_of_a_process_that_ends_as_it_should(workspace):
