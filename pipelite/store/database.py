@@ -24,6 +24,9 @@ BUSY_TIMEOUT_S = 30.0
 
 #: Size of the write-ahead log at which it is copied into the database.
 CHECKPOINT_BYTES = 16 * 1024 * 1024
+#: From this size on writers wait for readers, for so long, to have it start anew.
+EMPTY_BYTES = 2 * CHECKPOINT_BYTES
+EMPTY_WAIT_S = 2.0
 
 #: Result codes of SQLite to what a user is told, by their beginning.
 _REASONS = {
@@ -228,8 +231,25 @@ class Database:
                 try:
                     # Passive: waits for nobody, and leaves to the next time what a reader still needs.
                     connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+                    if size > EMPTY_BYTES and not self._empty_log(connection):
+                        # Somebody reads for long; others are not to wait for that again and again.
+                        self._checkpoint_at = 2 * size
                 finally:
                     self._checkpoint_lock.release()
+
+    def _empty_log(self, connection: sqlite3.Connection) -> bool:
+        """Copy all of the log and start it anew, if readers let it.
+
+        Where they never all rest at once, it would grow without end.
+        """
+        with self._turn():
+            connection.execute(f"PRAGMA busy_timeout = {int(EMPTY_WAIT_S * 1000)}")
+            try:
+                # Nobody writes now, so who begins to read does without the log; for those who need it, this waits.
+                is_blocked, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                return not is_blocked
+            finally:
+                connection.execute(f"PRAGMA busy_timeout = {int(self.busy_timeout_s * 1000)}")
 
     def close(self) -> None:
         """Close the connections of all threads; the object cannot be used afterwards."""

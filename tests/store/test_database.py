@@ -221,6 +221,64 @@ def test_the_log_is_small_again_after_it_was_copied(tmp_path, monkeypatch):
         assert (store.path / "pipelite.db-wal").stat().st_size < 200_000
 
 
+def test_the_log_starts_anew_though_readers_never_rest_all_at_once(store, monkeypatch):
+    monkeypatch.setattr(database_module, "CHECKPOINT_BYTES", 200_000)
+    monkeypatch.setattr(database_module, "EMPTY_BYTES", 400_000)
+    is_over, turns = threading.Event(), [threading.Event(), threading.Event()]
+
+    def read(own, other):
+        # Each begins to read before the other one ends.
+        connection = store.database.connection()
+        while not is_over.is_set():
+            connection.execute("BEGIN")
+            connection.execute("SELECT count(*) FROM settings").fetchall()
+            other.set()
+            own.wait(1)
+            own.clear()
+            connection.execute("COMMIT")
+        other.set()
+
+    readers = [threading.Thread(target=read, args=pair) for pair in (turns, turns[::-1])]
+    for reader in readers:
+        reader.start()
+    largest = 0
+    for number in range(200):
+        with store.database.write() as connection:
+            connection.execute("INSERT INTO settings VALUES (?, ?)", (str(number), "x" * 20_000))
+        largest = max(largest, (store.path / "pipelite.db-wal").stat().st_size)
+    is_over.set()
+    for reader in readers:
+        reader.join()
+
+    assert largest < 1_000_000
+
+
+def test_who_reads_for_long_makes_others_wait_once(store, monkeypatch):
+    monkeypatch.setattr(database_module, "CHECKPOINT_BYTES", 200_000)
+    monkeypatch.setattr(database_module, "EMPTY_BYTES", 400_000)
+    monkeypatch.setattr(database_module, "EMPTY_WAIT_S", 0.3)
+    waits = []
+    empty_log = store.database._empty_log
+    monkeypatch.setattr(
+        store.database, "_empty_log", lambda connection: waits.append(empty_log(connection)) or waits[-1]
+    )
+    reader = connect(store.database.path)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM settings").fetchall()
+
+    for number in range(40):
+        with store.database.write() as connection:
+            connection.execute("INSERT INTO settings VALUES (?, ?)", (str(number), "x" * 20_000))
+
+    assert waits == [False, False]
+    reader.execute("COMMIT")
+    reader.close()
+    with store.database.write() as connection:
+        connection.execute("INSERT INTO settings VALUES ('last', ?)", ("x" * 1_000_000,))
+    assert waits[2:] == [True]
+    assert (store.path / "pipelite.db-wal").stat().st_size == 0
+
+
 def test_only_one_process_at_a_time_copies_the_log(store, monkeypatch):
     monkeypatch.setattr(database_module, "CHECKPOINT_BYTES", 0)
     before = (store.path / "pipelite.db").read_bytes()
