@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 
 #: The tag of a run of a script on its own, which is no run of a pipeline for scripts.
 SCRIPT_RUN = "azureml.script_run"
+#: That of a run below another one: the id of that.
+PARENT = "azureml.parent_run"
+#: What a script called a run.
+NAME = "azureml.run_name"
+_OWN_TAGS = (SCRIPT_RUN, PARENT, NAME)
 
 
 class Run:
     """A run: of a pipeline, of one of its steps, or of a script on its own."""
-
-    #: The run that it is a step of.
-    parent: Any = None
 
     def __init__(self, experiment: Experiment, run_id: str, **others: Any) -> None:
         self.experiment = experiment
@@ -63,8 +65,14 @@ class Run:
     # What it is.
 
     @property
+    def parent(self) -> Any:
+        """The run that it is below of."""
+        found = self._native.tags.get(PARENT)
+        return None if found is None else Run.get(self.experiment.workspace, found)
+
+    @property
     def name(self) -> str:
-        return self.id
+        return self.display_name
 
     @property
     def number(self) -> int:
@@ -72,7 +80,13 @@ class Run:
 
     @property
     def display_name(self) -> str:
-        return self.id
+        """What it was called; its id, if nobody called it anything."""
+        given = self._labels.read("names").get("display_name")
+        return str(given or self._native.tags.get(NAME) or self.id)
+
+    @display_name.setter
+    def display_name(self, name: str) -> None:
+        self._labels.change("names", {"display_name": name})
 
     @property
     def type(self) -> str:
@@ -81,7 +95,7 @@ class Run:
     @property
     def tags(self) -> dict[str, str]:
         given = {**self._native.tags, **self._labels.read("tags")}
-        return {key: value for key, value in given.items() if value is not None and key != SCRIPT_RUN}
+        return {key: value for key, value in given.items() if value is not None and key not in _OWN_TAGS}
 
     def get_tags(self) -> dict[str, str]:
         return self.tags
@@ -162,8 +176,14 @@ class Run:
         self._native.cancel()
 
     def get_children(self, recursive: bool = False, tags: Any = None, properties: Any = None) -> Iterator[Any]:
-        """None: only pipelines have steps."""
-        return iter(())
+        """The runs that a script began below it, the newest first."""
+        for native in self.experiment.workspace.native.runs(experiment=self.experiment.name, limit=None):
+            if native.tags.get(PARENT) == self.id:
+                child = view_of(self.experiment, native)
+                if has(child.tags, tags) and has(child.properties, properties):
+                    yield child
+                if recursive:
+                    yield from child.get_children(recursive, tags, properties)
 
     # What it logged.
 
@@ -172,9 +192,17 @@ class Run:
     ) -> dict[str, Any]:
         """What it logged by name: one value as itself, several as a list, tables as a dict of columns.
 
-        Of a pipeline's run that is what its steps logged, also without `recursive`.
+        With `recursive` that is by the ids of runs, of it and of those below it that logged something. Without, it is what
+        all steps logged, if this is the run of a pipeline.
         """
-        return read_metrics(self._native, None, name)
+        own = read_metrics(self._native, None, name)
+        if not recursive:
+            return own
+        below = {each.id: each.get_metrics(name) for each in self.get_children(recursive=True)}
+        return {run_id: logged for run_id, logged in self._add_own(own, below).items() if logged}
+
+    def _add_own(self, own: dict[str, Any], below: dict[str, Any]) -> dict[str, Any]:
+        return {self.id: own, **below}
 
     def get_file_names(self) -> list[str]:
         return sorted(self._files())
@@ -222,6 +250,12 @@ def view_of(experiment: Experiment, native: Any) -> Run:
     if SCRIPT_RUN in native.tags:
         return Run(experiment, native.id)
     return PipelineRun(experiment, native.id, _run=native)
+
+
+def has(given: Mapping[str, str], wanted: Any) -> bool:
+    """Whether there are tags or properties that are asked for: a name, or names with values."""
+    asked = {wanted: None} if isinstance(wanted, str) else dict(wanted or {})
+    return all(key in given and value in (None, given[key]) for key, value in asked.items())
 
 
 def wait_for_end(native: Any, timeout_s: float | None) -> bool:

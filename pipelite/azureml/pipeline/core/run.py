@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelite.azureml.core.run import Run, failure_of, wait_for_end
+from pipelite.azureml.core.run import Run, failure_of, has, wait_for_end
 from pipelite.azureml.core.run_records import STATUSES, kept_files, read_metrics, time_text
 from pipelite.azureml.core.script_run import LoggingRun, ScriptRun
 from pipelite.azureml.exceptions import UserErrorException
@@ -108,7 +108,11 @@ class PipelineRun(Run):
             yield StepRun(self, name)
 
     def get_children(self, recursive: bool = False, tags: Any = None, properties: Any = None) -> Iterator[StepRun]:
-        return self.get_steps()
+        return (each for each in self.get_steps() if has(each.tags, tags) and has(each.properties, properties))
+
+    def _add_own(self, own: dict[str, Any], below: dict[str, Any]) -> dict[str, Any]:
+        # What it logged is what its steps logged.
+        return below
 
     def find_step_run(self, name: str) -> list[StepRun]:
         """The steps of a name; none if there is none."""
@@ -175,10 +179,15 @@ class StepRun(Run):
 
     def __init__(self, parent: PipelineRun, name: str) -> None:
         self.experiment = parent.experiment
-        self.parent = parent
+        self._parent = parent
         self._native = parent._native
         self._name = name
         self.id = f"{parent.id}/{name}"
+
+    @property
+    def parent(self) -> PipelineRun:
+        """The run that it is a step of."""
+        return self._parent
 
     @property
     def name(self) -> str:
@@ -212,6 +221,10 @@ class StepRun(Run):
             "azureml.reusednodeid": step,
             "azureml.reusedpipeline": run,
         }
+
+    def get_children(self, recursive: bool = False, tags: Any = None, properties: Any = None) -> Iterator[Any]:
+        """None: what its script begins below it logs to it."""
+        return iter(())
 
     def get_status(self) -> str:
         return _GRAPH_STATUSES[self._step.status]
