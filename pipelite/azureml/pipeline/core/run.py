@@ -15,6 +15,8 @@ from pipelite.azureml.core.run import Run, failure_of, has, wait_for_end
 from pipelite.azureml.core.run_records import STATUSES, kept_files, read_metrics, time_text
 from pipelite.azureml.core.script_run import LoggingRun, ScriptRun
 from pipelite.azureml.exceptions import UserErrorException
+from pipelite.azureml.pipeline.core import kept_forms, yaml_writing
+from pipelite.azureml.pipeline.core.graph_views import Graph
 from pipelite.errors import PipeliteError
 
 if TYPE_CHECKING:
@@ -148,6 +150,23 @@ class PipelineRun(Run):
             description=description,
             steps=list(self._native.steps),
         )
+
+    @property
+    def _form(self) -> dict[str, Any]:
+        return kept_forms.find(self.experiment.workspace.store, self._native.record.target, f"run {self.id}")
+
+    def get_graph(self) -> Graph:
+        """The steps and data of its pipeline as nodes, and what connects them."""
+        return Graph(self.experiment.name, self._form)
+
+    def save(self, path: str | os.PathLike[str] | None = None) -> None:
+        """Write its pipeline as YAML, which `Pipeline.load_yaml` reads.
+
+        Parameters
+        ----------
+        path : a file, or a folder for `pipeline.yml`; by default the working directory
+        """
+        yaml_writing.write(self._form, None, path)
 
     def complete(self, *_: Any, **__: Any) -> None:
         raise NotImplementedError("a pipeline run ends by itself")
