@@ -21,7 +21,7 @@ from pipelite.api import pipeline
 from pipelite.api.starting import call_before_waiting
 from pipelite.azureml.core.run import NAME, PARENT, SCRIPT_RUN, Run, wait_for_end
 from pipelite.azureml.core.run_records import remember, texts
-from pipelite.azureml.core.script_run import LoggingRun, as_files, wait_for_files
+from pipelite.azureml.core.script_run import as_files, wait_for_files
 from pipelite.azureml.exceptions import AzureMLException, NotOnOneBoxError, UserErrorException
 from pipelite.azureml.script_steps import SIZE_LIMIT_BYTES, SNAPSHOT
 from pipelite.define import step
@@ -88,7 +88,7 @@ def attend(token: str, snapshot: Any) -> None:
     _sessions[token].attend()
 
 
-class LoggedRun(Run, LoggingRun):
+class LoggedRun(Run):
     """A run of this process, to which it logs until it calls `complete`, `fail` or `cancel`.
 
     If the process ends without a word the run is interrupted.

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import builtins
+import os
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelite.azureml.core.run_records import STATUSES, Labels, copy_kept, kept_files, read_metrics, texts, time_text
-from pipelite.azureml.core.script_run import OfflineRun, own_run
+from pipelite.azureml.core.script_run import LoggingRun, OfflineRun, own_run
 from pipelite.azureml.exceptions import (
     ActivityFailedException,
+    NotOnOneBoxError,
     RunEnvironmentException,
+    UserErrorException,
 )
 
 if TYPE_CHECKING:
@@ -27,8 +32,23 @@ NAME = "azureml.run_name"
 _OWN_TAGS = (SCRIPT_RUN, PARENT, NAME)
 
 
-class Run:
+#: What `get_all_logs` calls the log of a step.
+LOG_NAME = "azureml-logs/70_driver_log.txt"
+#: Inputs of a step that are a copy of a source directory.
+_SNAPSHOTS = ("source directory", "snapshot")
+
+
+class Run(LoggingRun):
     """A run: of a pipeline, of one of its steps, or of a script on its own."""
+
+    def __new__(cls, experiment: Any = None, run_id: Any = None, *others: Any, **named: Any) -> Run:
+        """The id of a step's run leads to that."""
+        kind: type[Run] = cls
+        if cls is Run and "/" in str(run_id):
+            from pipelite.azureml.pipeline.core.run import StepRun
+
+            kind = StepRun
+        return super().__new__(kind)
 
     def __init__(self, experiment: Experiment, run_id: str, **others: Any) -> None:
         self.experiment = experiment
@@ -53,14 +73,16 @@ class Run:
     def get(workspace: Workspace, run_id: str) -> Run:
         """A run by its id."""
         from pipelite.azureml.core.experiment import Experiment
-        from pipelite.azureml.pipeline.core.run import PipelineRun, StepRun
 
         root, _, step = run_id.partition("/")
         native = workspace.native.run(root)
         experiment = Experiment(workspace, native.experiment)
-        if step:
-            return StepRun(PipelineRun(experiment, root), step)
-        return view_of(experiment, native)
+        return Run(experiment, run_id) if step else view_of(experiment, native)
+
+    @staticmethod
+    def list(experiment: Experiment, **filters: Any) -> Iterator[Any]:
+        """The runs of an experiment, as `Experiment.get_runs` gives them."""
+        return experiment.get_runs(**filters)
 
     # What it is.
 
@@ -87,6 +109,11 @@ class Run:
     @display_name.setter
     def display_name(self, name: str) -> None:
         self._labels.change("names", {"display_name": name})
+
+    @property
+    def description(self) -> str | None:
+        found: str | None = self._native.record.description
+        return found
 
     @property
     def type(self) -> str:
@@ -149,6 +176,62 @@ class Run:
             "error": None if native.error is None else {"error": {"code": "UserError", "message": native.error}},
         }
 
+    def get_detailed_status(self) -> dict[str, Any]:
+        return {"status": self.get_status(), "details": self._native.error or ""}
+
+    def get_details_with_logs(self) -> dict[str, Any]:
+        return {**self.get_details(), "logFiles": self._logs()}
+
+    def get_all_logs(self, destination: str | os.PathLike[str] | None = None) -> builtins.list[str]:
+        """Write what its steps printed below a folder, by default the working directory; gives the files."""
+        written = []
+        for name, text in self._logs().items():
+            path = Path(destination or ".", name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            written.append(str(path))
+        return written
+
+    def _logs(self) -> dict[str, str]:
+        steps = self._native.steps
+        if len(steps) == 1:
+            return {LOG_NAME: next(iter(steps.values())).logs}
+        return {f"{name}/{LOG_NAME}": step.logs for name, step in steps.items()}
+
+    def get_snapshot_id(self) -> str:
+        """The id of the copy of its source directory.
+
+        Raises
+        ------
+        UserErrorException
+            If it has none, or several: its steps have them.
+        """
+        found = {
+            step.record.inputs[key]["id"]
+            for step in self._snapshot_steps()
+            for key in _SNAPSHOTS
+            if str(step.record.inputs.get(key, {}).get("id")).startswith("folder#")
+        }
+        if len(found) != 1:
+            raise UserErrorException(
+                f"run {self.id} has {len(found)} copies of source directories; each step has its own"
+            )
+        return str(found.pop())
+
+    def _snapshot_steps(self) -> builtins.list[Any]:
+        return [*self._native.steps.values()]
+
+    def restore_snapshot(self, snapshot_id: str | None = None, path: str | None = None) -> str:
+        """Write the copy of its source directory as a ZIP file into a folder; gives the file."""
+        wanted = snapshot_id or self.get_snapshot_id()
+        store = self.experiment.workspace.store
+        rows = store.database.read("SELECT path FROM artifacts WHERE digest = ?", (wanted,))
+        if not rows:
+            raise UserErrorException(f"there is no copy of a source directory with the id {wanted!r}")
+        os.makedirs(path or ".", exist_ok=True)
+        file = os.path.join(path or ".", wanted.partition("#")[2])
+        return shutil.make_archive(file, "zip", store.path / "artifacts" / rows[0]["path"])
+
     def get_portal_url(self) -> str:
         """The command that shows it: there is no page of Azure's."""
         return f"pipelite runs show {self.id}"
@@ -174,6 +257,18 @@ class Run:
 
     def cancel(self) -> None:
         self._native.cancel()
+
+    def complete(self, _set_status: bool = True) -> None:
+        raise NotOnOneBoxError(f"complete(): run {self.id} ends by itself; wait_for_completion() waits for that")
+
+    def fail(self, error_details: Any = None, error_code: Any = None, _set_status: bool = True) -> None:
+        raise NotOnOneBoxError(f"fail(): run {self.id} ends by itself; cancel() ends it early")
+
+    def _tell(self, what: str, name: str, *values: Any, **named: Any) -> None:
+        raise NotOnOneBoxError(
+            f"{what} {name!r}: run {self.id} is not that of this process, and only what it runs can log to it; "
+            "Experiment.start_logging() begins one of this process"
+        )
 
     def get_children(self, recursive: bool = False, tags: Any = None, properties: Any = None) -> Iterator[Any]:
         """The runs that a script began below it, the newest first."""
@@ -204,7 +299,7 @@ class Run:
     def _add_own(self, own: dict[str, Any], below: dict[str, Any]) -> dict[str, Any]:
         return {self.id: own, **below}
 
-    def get_file_names(self) -> list[str]:
+    def get_file_names(self) -> builtins.list[str]:
         return sorted(self._files())
 
     def download_file(self, name: str, output_file_path: str | None = None, **others: Any) -> None:

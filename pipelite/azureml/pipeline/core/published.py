@@ -285,6 +285,8 @@ class PipelineEndpoint:
         found = [PipelineEndpoint(workspace, each.id) for each in known if each.is_active or not active_only]
         return found[:max_results]
 
+    get_all = list
+
     def add(self, pipeline: Any) -> None:
         """Add a version; the default stays."""
         self._change(add=_published(pipeline, self.name, None)._record)

@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelite.azureml.core.run import Run, failure_of, has, wait_for_end
+from pipelite.azureml.core.run import LOG_NAME, Run, failure_of, has, wait_for_end
 from pipelite.azureml.core.run_records import STATUSES, kept_files, read_metrics, time_text
-from pipelite.azureml.core.script_run import LoggingRun, ScriptRun
+from pipelite.azureml.core.script_run import ScriptRun
 from pipelite.azureml.exceptions import UserErrorException
 from pipelite.azureml.pipeline.core import kept_forms, yaml_writing
 from pipelite.azureml.pipeline.core.graph_views import Graph
@@ -107,7 +107,7 @@ class PipelineRun(Run):
     def get_steps(self) -> Iterator[StepRun]:
         """Its steps."""
         for name in self._native.steps:
-            yield StepRun(self, name)
+            yield StepRun(self.experiment, f"{self.id}/{name}", _parent=self)
 
     def get_children(self, recursive: bool = False, tags: Any = None, properties: Any = None) -> Iterator[StepRun]:
         return (each for each in self.get_steps() if has(each.tags, tags) and has(each.properties, properties))
@@ -182,7 +182,7 @@ class PipelineRun(Run):
         )
 
 
-class ParentRun(PipelineRun, LoggingRun):
+class ParentRun(PipelineRun):
     """The run of the pipeline, as the script of one of its steps has it: what it logs there is what that step logged."""
 
     def __init__(self, step: ScriptRun) -> None:
@@ -196,12 +196,21 @@ class ParentRun(PipelineRun, LoggingRun):
 class StepRun(Run):
     """One step of a run."""
 
-    def __init__(self, parent: PipelineRun, name: str) -> None:
-        self.experiment = parent.experiment
-        self._parent = parent
-        self._native = parent._native
-        self._name = name
-        self.id = f"{parent.id}/{name}"
+    def __init__(
+        self,
+        experiment: Experiment,
+        step_run_id: str,
+        pipeline_run_id: str | None = None,
+        node_id: str | None = None,
+        *,
+        _parent: PipelineRun | None = None,
+        **others: Any,
+    ) -> None:
+        self.experiment = experiment
+        self.id = step_run_id
+        root, _, self._name = step_run_id.partition("/")
+        self._parent = PipelineRun(experiment, root) if _parent is None else _parent
+        self._native = self._parent._native
 
     @property
     def parent(self) -> PipelineRun:
@@ -259,8 +268,14 @@ class StepRun(Run):
             "error": None if record.error is None else {"error": {"code": "UserError", "message": record.error}},
         }
 
-    def get_details_with_logs(self) -> dict[str, Any]:
-        return {**self.get_details(), "logFiles": {"70_driver_log.txt": self.get_stdout_log()}}
+    def get_detailed_status(self) -> dict[str, Any]:
+        return {"status": self.get_status(), "details": self._step.error or ""}
+
+    def _logs(self) -> dict[str, str]:
+        return {LOG_NAME: self.get_stdout_log()}
+
+    def _snapshot_steps(self) -> list[Any]:
+        return [self._step]
 
     def get_stdout_log(self) -> str:
         """What it printed, on both streams."""
@@ -301,7 +316,10 @@ class StepRun(Run):
     def complete(self, *_: Any, **__: Any) -> None:
         raise NotImplementedError("a step run ends by itself")
 
-    fail = child_run = complete
+    fail = complete
+
+    def child_run(self, *_: Any, **__: Any) -> Any:
+        raise NotImplementedError("a step run has children only in its script, by Run.get_context()")
 
     def __repr__(self) -> str:
         return f"StepRun(Name: {self._name}, Id: {self.id}, Status: {self.get_status()})"

@@ -359,6 +359,12 @@ class Schedule:
         return Schedule.list(workspace, pipeline_id=pipeline_id)
 
     @staticmethod
+    def get_schedules_for_pipeline_endpoint_id(
+        workspace: Workspace, pipeline_endpoint_id: str, **others: Any
+    ) -> builtins.list[Schedule]:
+        return Schedule.list(workspace, pipeline_endpoint_id=pipeline_endpoint_id)
+
+    @staticmethod
     def load_yaml(
         workspace: Workspace,
         filename: str | os.PathLike[str],
