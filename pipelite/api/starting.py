@@ -40,7 +40,19 @@ def living_executions() -> list[Execution]:
     return list(_living)
 
 
+#: Called when the main thread has ended, before its runs are waited for.
+_first_at_end: list[Callable[[], None]] = []
+
+
+def call_before_waiting(function: Callable[[], None]) -> None:
+    """Have something called once the main thread has ended: a run that waits for it would keep it for ever."""
+    if function not in _first_at_end:
+        _first_at_end.append(function)
+
+
 def _wait_for_runs() -> None:
+    for function in _first_at_end:
+        function()
     try:
         _join_all()
     except KeyboardInterrupt:

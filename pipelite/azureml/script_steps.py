@@ -39,7 +39,7 @@ SETTING = "surroundings"
 SIZE_LIMIT_BYTES = 300_000_000
 FILES_LIMIT = 2000
 #: What of a source directory Azure took.
-_SNAPSHOT: dict[str, Any] = {
+SNAPSHOT: dict[str, Any] = {
     "limit_files": FILES_LIMIT,
     "ignore_files": (".amlignore", ".gitignore"),
     "is_ignored_below": False,
@@ -116,7 +116,7 @@ def script_step(
     """
     where = f"script_step({os.fspath(file) if file is not None else list(command)[:2]!r})"
     if file is not None:
-        needed, source = find_source(file, source_directory, size_limit_bytes, where, **_SNAPSHOT)
+        needed, source = find_source(file, source_directory, size_limit_bytes, where, **SNAPSHOT)
         folder: Any = source
         words = [needed, *take_list(arguments, "arguments", where)]
         name = os.path.basename(needed)
@@ -124,7 +124,7 @@ def script_step(
         first, *rest = take_list(command, "command", where)
         folder = None
         if source_directory is not None:
-            folder = source_folder(source_directory, size_limit_bytes, where, **_SNAPSHOT)
+            folder = source_folder(source_directory, size_limit_bytes, where, **SNAPSHOT)
         words, name = [first, *rest], os.path.basename(str(first))
     given = dict(parameters or {})
     named = [Input(each) for each in dict.fromkeys((*datasets, *mounted, *inputs))]

@@ -6,7 +6,7 @@ import ast
 import keyword
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -259,10 +259,7 @@ class Writer:
         return made
 
     def _unique_name(self, name: str) -> str:
-        text = re.sub(r"[/\x00-\x1f]+", "-", name).strip() or "step"
-        made, number = text, 2
-        while made in self._names:
-            made, number = f"{text}-{number}", number + 1
+        made = unique_name(name, self._names)
         self._names.add(made)
         return made
 
@@ -329,6 +326,15 @@ def shown(value: Any) -> str:
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{name!r}: {shown(each)}" for name, each in value.items()) + "}"
     return repr(value)
+
+
+def unique_name(name: str, taken: Collection[str]) -> str:
+    """What a step is called in a run: its name, with a number if others have it."""
+    text = re.sub(r"[/\x00-\x1f]+", "-", name).strip() or "step"
+    made, number = text, 2
+    while made in taken:
+        made, number = f"{text}-{number}", number + 1
+    return made
 
 
 def to_identifier(name: str) -> str:

@@ -13,6 +13,7 @@ from pipelite.execute.failures import load_exception
 from pipelite.execute.functions import import_module, stop_if_importing_script
 from pipelite.execute.inherited import DATASETS_VARIABLE, log_file_of, shared_variables
 from pipelite.execute.interpreters import LIBRARY_VARIABLE, Interpreter
+from pipelite.execute.messages import StepEnded
 from pipelite.execute.outliving import start_outliving
 from pipelite.execute.preview import preview
 from pipelite.execute.recovery import recover_dead_runs
@@ -32,6 +33,7 @@ __all__ = [
     "Interpreter",
     "Progress",
     "StepContext",
+    "StepEnded",
     "Targets",
     "check_setting",
     "collect_sources",

@@ -6,7 +6,7 @@ import math
 import pickle
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
@@ -64,6 +64,8 @@ class StepContext:
         self._interpreter: Any = None
         self._datasets_file = datasets_file
         self._datasets: _InputDatasets | None = None
+        #: In a thread, which nothing can end from outside: whether the step is asked to end, by raising `StepEnded`.
+        self._is_asked_to_end: Callable[[], bool] = lambda: False
 
     @property
     def id(self) -> str | None:

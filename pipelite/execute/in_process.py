@@ -22,7 +22,7 @@ from pipelite.errors import PipeliteError
 from pipelite.execute import context
 from pipelite.execute.failures import describe_exception
 from pipelite.execute.free_slots import FreeSlots
-from pipelite.execute.messages import Batch, Outcome, Returned, RunSetup, ShippedFunction, WorkItem
+from pipelite.execute.messages import CANCELED, Batch, Outcome, Returned, RunSetup, ShippedFunction, StepEnded, WorkItem
 from pipelite.execute.reads import ThreadReads, leave_thread_alone
 from pipelite.execute.slots import count_slots
 from pipelite.execute.spool import MarkFile, SpoolWriter
@@ -45,6 +45,8 @@ class ThreadWorker(Worker):
         self.functions: dict[int, ShippedFunction] = {}
         self.setup: RunSetup | None = None
         self.wanted: RunSetup
+        #: Set when what it runs is asked to end.
+        self.asked_to_end = threading.Event()
 
     def run(self, batch: Batch) -> Returned:
         """Run the items of a batch in order until its time is used up."""
@@ -72,11 +74,15 @@ class ThreadWorker(Worker):
                 break
         return Returned(tuple(outcomes), None, self.spool_file)
 
-    def _begin(self, setup: RunSetup) -> None:
+    def close(self) -> None:
+        """Let go of the files of a run."""
         if self.setup is not None:
             self.setup = None
             self.spool.close()
             self.mark.close()
+
+    def _begin(self, setup: RunSetup) -> None:
+        self.close()
         self.fingerprinter = Fingerprinter()
         root = Path(setup.root)
         self.store = ArtifactStore(root, prefix=lambda: setup.prefix)
@@ -94,6 +100,7 @@ class ThreadWorker(Worker):
         setup = self.setup
         assert setup is not None
         here = self._make_context(item, setup)
+        here._is_asked_to_end = self.asked_to_end.is_set
         failure, put = None, NOTHING_PUT
         reads: tuple[tuple[str, str], ...] = ()
         started_at = self.mark.set(item.position, item.attempt, 0, item.name)
@@ -118,6 +125,9 @@ class ThreadWorker(Worker):
                     duration = CLOCK.monotonic() - started
                 del args, kwargs
                 put = self._store_outputs(item, value, here)
+            except StepEnded:
+                duration = CLOCK.monotonic() - started
+                failure = Failure(type_name=CANCELED, message="it ended when it was asked to", traceback="")
             except BaseException as exc:
                 # The worker boundary: one bad step, also one that calls sys.exit, must not end the run.
                 if duration is None:
@@ -217,6 +227,7 @@ class PooledSlot(InlineSlot):
         self._future: Future[bytes] | None = None
 
     def submit(self, batch: Batch) -> Future[bytes]:
+        self._worker.asked_to_end.clear()
         try:
             self._future = self._executor.submit(
                 lambda: pickle.dumps(self._run(batch), pickle.HIGHEST_PROTOCOL),
@@ -227,9 +238,16 @@ class PooledSlot(InlineSlot):
         return self._future
 
     def cancel(self, *, now: bool) -> None:
-        """Take back what no thread has begun with."""
+        """Take back what no thread has begun with; a step that runs is asked to end."""
         if self._future is not None:
             self._future.cancel()
+        if now:
+            self._worker.asked_to_end.set()
+
+    def close(self) -> None:
+        """Let go of the files of the run, unless a step is still at them."""
+        if self._future is None or self._future.done():
+            self._worker.close()
 
 
 class InProcessTarget(FreeSlots):
@@ -264,6 +282,11 @@ class ThreadPoolTarget(InProcessTarget):
 
     def __init__(self, name: str, executor: ThreadPoolExecutor) -> None:
         super().__init__(name, executor._max_workers, lambda: PooledSlot(executor))
+
+    def finish_run(self) -> None:
+        """Let go of its files: the next run has a target of its own for the same pool."""
+        for slot in self._free:
+            slot.close()
 
 
 _threads: dict[tuple[int, int], InProcessTarget] = {}

@@ -156,6 +156,10 @@ def is_canceled(failure: Failure) -> bool:
     return failure.type_name == CANCELED
 
 
+class StepEnded(BaseException):
+    """Raised by a step in a thread that was asked to end, and does: it ends as its run does."""
+
+
 class Returned(NamedTuple):
     """What one call brings back."""
 

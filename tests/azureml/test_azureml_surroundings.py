@@ -508,7 +508,7 @@ def test_a_step_has_details_and_logs(run):
     (step,) = run.find_step_run("log")
     found = step.get_details_with_logs()
     assert found["startTimeUtc"] < found["endTimeUtc"]
-    assert "to stderr too" in found["logFiles"]["70_driver_log.txt"]
+    assert "to stderr too" in found["logFiles"]["azureml-logs/70_driver_log.txt"]
     assert step.get_job_log() == step.get_stdout_log()
     assert (step.parent.id, step.pipeline_run_id, step.type) == (run.id, run.id, "azureml.StepRun")
 

@@ -19,6 +19,7 @@ import pytest
 
 from pipelite import Workspace, current_run, pipeline, step
 from pipelite.errors import ComputeTargetError, StepFailed
+from pipelite.execute import StepEnded
 
 
 @pytest.fixture(scope="module")
@@ -290,6 +291,30 @@ class TestExecutors:
 
         assert all(process == os.getpid() and name.startswith("mine") for process, name in run.outputs["result"])
 
+    @pytest.mark.parametrize("end", ["cancel", "interrupt"])
+    def test_a_step_in_a_thread_pool_may_end_when_it_is_asked_to(self, tmp_path: Path, end: str) -> None:
+        started = tmp_path / "started"
+        with ThreadPoolExecutor(1) as executor:
+            run = listening.with_options(compute=executor).submit(file=str(started))
+            while not started.exists():
+                time.sleep(0.005)
+            if end == "cancel":
+                run.cancel()
+            else:
+                run._execution.coordinator.interrupt("because", at_once=True)
+            run.wait(10)
+
+        status = {"cancel": "canceled", "interrupt": "interrupted"}[end]
+        assert (run.status, run.steps["listen"].status) == (status, status)
+
+    def test_files_of_a_run_in_a_thread_pool_are_let_go(self) -> None:
+        with ThreadPoolExecutor(1) as executor:
+            for _ in range(3):
+                places.with_options(compute=executor, regenerate_outputs=True).run()
+
+        held = [os.readlink(file.path) for file in os.scandir("/proc/self/fd") if os.path.lexists(file.path)]
+        assert [path for path in held if "spool" in path] == []
+
     def test_any_other_executor_will_do(self) -> None:
         run = places.with_options(compute=OneThreadEach()).run(count=3)
 
@@ -392,6 +417,19 @@ def read_aside(file: str) -> str:
 @pipeline
 def reading_aside(file: str) -> Any:
     return read_aside(file)
+
+
+@step(cache=False)
+def listen(file: str) -> None:
+    Path(file).touch()
+    while not current_run()._is_asked_to_end():
+        time.sleep(0.005)
+    raise StepEnded
+
+
+@pipeline
+def listening(file: str) -> None:
+    listen(file)
 
 
 @step(cache=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -15,7 +15,7 @@ class CondaDependencies:
         self._conda: list[str] = []
         self._python: str | None = None
         if conda_dependencies_file_path is not None:
-            self._read(conda_dependencies_file_path)
+            self.read(conda_dependencies_file_path)
 
     @staticmethod
     def create(
@@ -76,16 +76,27 @@ class CondaDependencies:
 
     save_to_file = save
 
-    def _read(self, path: str | os.PathLike[str]) -> None:
+    def read(self, path: str | os.PathLike[str]) -> None:
+        """Take what stands in a file of conda's."""
         from pipelite._optional import require
 
         yaml = require("yaml", extra="environments")
         with open(path, encoding="utf-8") as file:
-            found = yaml.safe_load(file) or {}
-        for each in found.get("dependencies") or []:
+            self.take(yaml.safe_load(file) or {})
+
+    def take(self, fields: Mapping[str, Any]) -> None:
+        """Take what stands in such a file."""
+        for each in fields.get("dependencies") or []:
             if isinstance(each, dict):
                 self._pip += [str(line) for line in each.get("pip") or []]
             elif str(each).replace(" ", "").startswith("python="):
                 self._python = str(each).rpartition("=")[2]
             else:
                 self._conda.append(str(each))
+
+    def to_fields(self) -> dict[str, Any]:
+        """What such a file says of it."""
+        lines: list[Any] = [f"python={self._python}"] if self._python else []
+        lines += self._conda
+        lines += [{"pip": list(self._pip)}] if self._pip else []
+        return {"name": "project_environment", "dependencies": lines}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pipelite.azureml.core.run import SCRIPT_RUN, Run, view_of
+from pipelite.azureml.core.run import PARENT, SCRIPT_RUN, Run, has, view_of
 from pipelite.azureml.exceptions import UserErrorException
 
 if TYPE_CHECKING:
+    from pipelite.azureml.core.logged_run import LoggedRun
     from pipelite.azureml.core.workspace import Workspace
 
 _NAME = re.compile(r"[a-zA-Z0-9][\w-]{0,254}\Z", re.ASCII)
@@ -81,22 +83,43 @@ class Experiment:
         ----------
         type : such as "azureml.PipelineRun"
         tags, properties : a name, or a dict of names and values, that a run has to have
-        include_children : also the steps of each, behind it
+        include_children : also the steps of each, or the runs below it, behind it
         """
         for native in self.workspace.native.runs(experiment=self.name, limit=None):
             run = view_of(self, native)
-            if type in (None, run.type) and _has(run.tags, tags) and _has(run.properties, properties):
+            if PARENT in native.tags:
+                continue
+            if type in (None, run.type) and has(run.tags, tags) and has(run.properties, properties):
                 yield run
                 if include_children:
-                    yield from run.get_children()
+                    yield from run.get_children(recursive=True)
 
-    def start_logging(self, *_: Any, **__: Any) -> Any:
-        """A run of this process itself."""
-        from pipelite.azureml.exceptions import NotOnOneBoxError
+    def start_logging(
+        self,
+        *,
+        outputs: str | os.PathLike[str] | bool | None = None,
+        snapshot_directory: str | os.PathLike[str] | None = None,
+        display_name: str | None = None,
+        **others: Any,
+    ) -> LoggedRun:
+        """Begin a run of this process itself, which logs to it and ends it.
 
-        raise NotOnOneBoxError(
-            "start_logging() has no place to log to here; a step's script logs by Run.get_context().log(name, value)"
-        )
+        Parameters
+        ----------
+        outputs : a folder whose files are kept when it completes
+        snapshot_directory : a folder of which the run keeps a copy
+
+        Raises
+        ------
+        TypeError
+            If it is given anything else.
+        """
+        unknown = [each for each in others if not each.startswith("_")]
+        if unknown:
+            raise TypeError(f"start_logging() takes no {unknown[0]!r}")
+        from pipelite.azureml.core.logged_run import start
+
+        return start(self, name=display_name, outputs=outputs, snapshot_directory=snapshot_directory)
 
     def __repr__(self) -> str:
         return f"Experiment(Name: {self.name},\nWorkspace: {self.workspace.name})"
@@ -106,8 +129,3 @@ def _tagged(run: Run, tags: Mapping[str, str] | None) -> Run:
     if tags:
         run.set_tags(tags)
     return run
-
-
-def _has(given: Mapping[str, str], wanted: Any) -> bool:
-    asked = {wanted: None} if isinstance(wanted, str) else dict(wanted or {})
-    return all(key in given and value in (None, given[key]) for key, value in asked.items())

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import builtins
+import os
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelite.azureml.core.run_records import STATUSES, Labels, copy_kept, kept_files, read_metrics, texts, time_text
-from pipelite.azureml.core.script_run import OfflineRun, own_run
+from pipelite.azureml.core.script_run import LoggingRun, OfflineRun, own_run
 from pipelite.azureml.exceptions import (
     ActivityFailedException,
+    NotOnOneBoxError,
     RunEnvironmentException,
+    UserErrorException,
 )
 
 if TYPE_CHECKING:
@@ -20,13 +25,30 @@ if TYPE_CHECKING:
 
 #: The tag of a run of a script on its own, which is no run of a pipeline for scripts.
 SCRIPT_RUN = "azureml.script_run"
+#: That of a run below another one: the id of that.
+PARENT = "azureml.parent_run"
+#: What a script called a run.
+NAME = "azureml.run_name"
+_OWN_TAGS = (SCRIPT_RUN, PARENT, NAME)
 
 
-class Run:
+#: What `get_all_logs` calls the log of a step.
+LOG_NAME = "azureml-logs/70_driver_log.txt"
+#: Inputs of a step that are a copy of a source directory.
+_SNAPSHOTS = ("source directory", "snapshot")
+
+
+class Run(LoggingRun):
     """A run: of a pipeline, of one of its steps, or of a script on its own."""
 
-    #: The run that it is a step of.
-    parent: Any = None
+    def __new__(cls, experiment: Any = None, run_id: Any = None, *others: Any, **named: Any) -> Run:
+        """The id of a step's run leads to that."""
+        kind: type[Run] = cls
+        if cls is Run and "/" in str(run_id):
+            from pipelite.azureml.pipeline.core.run import StepRun
+
+            kind = StepRun
+        return super().__new__(kind)
 
     def __init__(self, experiment: Experiment, run_id: str, **others: Any) -> None:
         self.experiment = experiment
@@ -51,20 +73,28 @@ class Run:
     def get(workspace: Workspace, run_id: str) -> Run:
         """A run by its id."""
         from pipelite.azureml.core.experiment import Experiment
-        from pipelite.azureml.pipeline.core.run import PipelineRun, StepRun
 
         root, _, step = run_id.partition("/")
         native = workspace.native.run(root)
         experiment = Experiment(workspace, native.experiment)
-        if step:
-            return StepRun(PipelineRun(experiment, root), step)
-        return view_of(experiment, native)
+        return Run(experiment, run_id) if step else view_of(experiment, native)
+
+    @staticmethod
+    def list(experiment: Experiment, **filters: Any) -> Iterator[Any]:
+        """The runs of an experiment, as `Experiment.get_runs` gives them."""
+        return experiment.get_runs(**filters)
 
     # What it is.
 
     @property
+    def parent(self) -> Any:
+        """The run that it is below of."""
+        found = self._native.tags.get(PARENT)
+        return None if found is None else Run.get(self.experiment.workspace, found)
+
+    @property
     def name(self) -> str:
-        return self.id
+        return self.display_name
 
     @property
     def number(self) -> int:
@@ -72,7 +102,18 @@ class Run:
 
     @property
     def display_name(self) -> str:
-        return self.id
+        """What it was called; its id, if nobody called it anything."""
+        given = self._labels.read("names").get("display_name")
+        return str(given or self._native.tags.get(NAME) or self.id)
+
+    @display_name.setter
+    def display_name(self, name: str) -> None:
+        self._labels.change("names", {"display_name": name})
+
+    @property
+    def description(self) -> str | None:
+        found: str | None = self._native.record.description
+        return found
 
     @property
     def type(self) -> str:
@@ -81,7 +122,7 @@ class Run:
     @property
     def tags(self) -> dict[str, str]:
         given = {**self._native.tags, **self._labels.read("tags")}
-        return {key: value for key, value in given.items() if value is not None and key != SCRIPT_RUN}
+        return {key: value for key, value in given.items() if value is not None and key not in _OWN_TAGS}
 
     def get_tags(self) -> dict[str, str]:
         return self.tags
@@ -135,6 +176,62 @@ class Run:
             "error": None if native.error is None else {"error": {"code": "UserError", "message": native.error}},
         }
 
+    def get_detailed_status(self) -> dict[str, Any]:
+        return {"status": self.get_status(), "details": self._native.error or ""}
+
+    def get_details_with_logs(self) -> dict[str, Any]:
+        return {**self.get_details(), "logFiles": self._logs()}
+
+    def get_all_logs(self, destination: str | os.PathLike[str] | None = None) -> builtins.list[str]:
+        """Write what its steps printed below a folder, by default the working directory; gives the files."""
+        written = []
+        for name, text in self._logs().items():
+            path = Path(destination or ".", name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            written.append(str(path))
+        return written
+
+    def _logs(self) -> dict[str, str]:
+        steps = self._native.steps
+        if len(steps) == 1:
+            return {LOG_NAME: next(iter(steps.values())).logs}
+        return {f"{name}/{LOG_NAME}": step.logs for name, step in steps.items()}
+
+    def get_snapshot_id(self) -> str:
+        """The id of the copy of its source directory.
+
+        Raises
+        ------
+        UserErrorException
+            If it has none, or several: its steps have them.
+        """
+        found = {
+            step.record.inputs[key]["id"]
+            for step in self._snapshot_steps()
+            for key in _SNAPSHOTS
+            if str(step.record.inputs.get(key, {}).get("id")).startswith("folder#")
+        }
+        if len(found) != 1:
+            raise UserErrorException(
+                f"run {self.id} has {len(found)} copies of source directories; each step has its own"
+            )
+        return str(found.pop())
+
+    def _snapshot_steps(self) -> builtins.list[Any]:
+        return [*self._native.steps.values()]
+
+    def restore_snapshot(self, snapshot_id: str | None = None, path: str | None = None) -> str:
+        """Write the copy of its source directory as a ZIP file into a folder; gives the file."""
+        wanted = snapshot_id or self.get_snapshot_id()
+        store = self.experiment.workspace.store
+        rows = store.database.read("SELECT path FROM artifacts WHERE digest = ?", (wanted,))
+        if not rows:
+            raise UserErrorException(f"there is no copy of a source directory with the id {wanted!r}")
+        os.makedirs(path or ".", exist_ok=True)
+        file = os.path.join(path or ".", wanted.partition("#")[2])
+        return shutil.make_archive(file, "zip", store.path / "artifacts" / rows[0]["path"])
+
     def get_portal_url(self) -> str:
         """The command that shows it: there is no page of Azure's."""
         return f"pipelite runs show {self.id}"
@@ -161,9 +258,27 @@ class Run:
     def cancel(self) -> None:
         self._native.cancel()
 
+    def complete(self, _set_status: bool = True) -> None:
+        raise NotOnOneBoxError(f"complete(): run {self.id} ends by itself; wait_for_completion() waits for that")
+
+    def fail(self, error_details: Any = None, error_code: Any = None, _set_status: bool = True) -> None:
+        raise NotOnOneBoxError(f"fail(): run {self.id} ends by itself; cancel() ends it early")
+
+    def _tell(self, what: str, name: str, *values: Any, **named: Any) -> None:
+        raise NotOnOneBoxError(
+            f"{what} {name!r}: run {self.id} is not that of this process, and only what it runs can log to it; "
+            "Experiment.start_logging() begins one of this process"
+        )
+
     def get_children(self, recursive: bool = False, tags: Any = None, properties: Any = None) -> Iterator[Any]:
-        """None: only pipelines have steps."""
-        return iter(())
+        """The runs that a script began below it, the newest first."""
+        for native in self.experiment.workspace.native.runs(experiment=self.experiment.name, limit=None):
+            if native.tags.get(PARENT) == self.id:
+                child = view_of(self.experiment, native)
+                if has(child.tags, tags) and has(child.properties, properties):
+                    yield child
+                if recursive:
+                    yield from child.get_children(recursive, tags, properties)
 
     # What it logged.
 
@@ -172,11 +287,19 @@ class Run:
     ) -> dict[str, Any]:
         """What it logged by name: one value as itself, several as a list, tables as a dict of columns.
 
-        Of a pipeline's run that is what its steps logged, also without `recursive`.
+        With `recursive` that is by the ids of runs, of it and of those below it that logged something. Without, it is what
+        all steps logged, if this is the run of a pipeline.
         """
-        return read_metrics(self._native, None, name)
+        own = read_metrics(self._native, None, name)
+        if not recursive:
+            return own
+        below = {each.id: each.get_metrics(name) for each in self.get_children(recursive=True)}
+        return {run_id: logged for run_id, logged in self._add_own(own, below).items() if logged}
 
-    def get_file_names(self) -> list[str]:
+    def _add_own(self, own: dict[str, Any], below: dict[str, Any]) -> dict[str, Any]:
+        return {self.id: own, **below}
+
+    def get_file_names(self) -> builtins.list[str]:
         return sorted(self._files())
 
     def download_file(self, name: str, output_file_path: str | None = None, **others: Any) -> None:
@@ -222,6 +345,12 @@ def view_of(experiment: Experiment, native: Any) -> Run:
     if SCRIPT_RUN in native.tags:
         return Run(experiment, native.id)
     return PipelineRun(experiment, native.id, _run=native)
+
+
+def has(given: Mapping[str, str], wanted: Any) -> bool:
+    """Whether there are tags or properties that are asked for: a name, or names with values."""
+    asked = {wanted: None} if isinstance(wanted, str) else dict(wanted or {})
+    return all(key in given and value in (None, given[key]) for key, value in asked.items())
 
 
 def wait_for_end(native: Any, timeout_s: float | None) -> bool:

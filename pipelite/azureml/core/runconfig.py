@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
+from pipelite.azureml.core import runconfig_files
 from pipelite.azureml.core.conda_dependencies import CondaDependencies
 from pipelite.azureml.core.environment import DEFAULT_CPU_IMAGE, DEFAULT_GPU_IMAGE, Environment
 
@@ -65,6 +67,27 @@ class RunConfiguration:
         self.max_run_duration_seconds: int | None = None
         #: Deprecated in v1 already, and looked at by nobody.
         self.auto_prepare_environment: bool | None = None
+
+    @staticmethod
+    def load(path: str | os.PathLike[str], name: str | None = None) -> RunConfiguration:
+        """Read one from a file, or by its name below a folder.
+
+        Raises
+        ------
+        UserErrorException
+            If there is none, or it cannot be read.
+        """
+        found = runconfig_files.find(path, name)
+        made = RunConfiguration()
+        runconfig_files.fill(made, runconfig_files.read_file(found), os.path.dirname(found))
+        return made
+
+    def save(self, path: str | os.PathLike[str] | None = None, name: str | None = None, **others: Any) -> None:
+        """Write it into a file; of a folder into `.azureml` below it, by a name."""
+        target = os.fspath(path or ".")
+        if name is not None or os.path.isdir(target):
+            target = os.path.join(target, ".azureml", f"{name or 'default'}.runconfig")
+        runconfig_files.write_file(self, target)
 
     def all_variables(self) -> dict[str, str]:
         """Environment variables of the environment, and its own."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -272,15 +272,10 @@ class ScriptRun(LoggingRun):
         copy_kept(self._files(), name, output_file_path, self.id)
 
     def _files(self) -> dict[str, Path]:
-        until = CLOCK.monotonic() + _RECORDED_WITHIN_S
-        while True:
-            found = kept_files(self._native, str(self._here.name))
-            if self._uploaded <= found.keys() or CLOCK.monotonic() > until:
-                return found
-            CLOCK.sleep(0.05)
+        return wait_for_files(lambda: kept_files(self._native, str(self._here.name)), self._uploaded)
 
     def _tell(self, what: str, name: str, *values: Any, **named: Any) -> None:
-        getattr(self._here, what)(name, *_as_files(self._here, what, name, values), **named)
+        getattr(self._here, what)(name, *as_files(self._here, what, name, values), **named)
         remember(self._metrics, what, name, values, named)
         if what in ("upload_file", "log_image"):
             self._uploaded.add(name)
@@ -357,7 +352,7 @@ def _data_of(name: str, value: Any) -> Mapping[str, Any]:
     return data
 
 
-def _as_files(here: StepContext, what: str, name: str, values: Iterable[Any]) -> Iterator[Any]:
+def as_files(here: StepContext, what: str, name: str, values: Iterable[Any]) -> Iterator[Any]:
     """What is to be kept as a file, as one."""
     for value in values:
         if what == "upload_file" and hasattr(value, "read"):
@@ -370,6 +365,16 @@ def _as_files(here: StepContext, what: str, name: str, values: Iterable[Any]) ->
             yield value.gcf() if hasattr(value, "gcf") else value
         else:
             yield value
+
+
+def wait_for_files(look: Callable[[], dict[str, Path]], uploaded: set[str]) -> dict[str, Path]:
+    """The files that a run kept, when those that this process uploaded are among them."""
+    until = CLOCK.monotonic() + _RECORDED_WITHIN_S
+    while True:
+        found = look()
+        if uploaded <= found.keys() or CLOCK.monotonic() > until:
+            return found
+        CLOCK.sleep(0.05)
 
 
 def own_run() -> ScriptRun | OfflineRun:

@@ -15,7 +15,9 @@ from pipelite.azureml.core.dataset import AbstractDataset
 from pipelite.azureml.data.datapath import DataPath
 from pipelite.azureml.exceptions import UserErrorException
 from pipelite.azureml.identities import by_definition, counts_by_definition
+from pipelite.azureml.pipeline.core import kept_forms, yaml_writing
 from pipelite.azureml.pipeline.core.graph import PipelineParameter
+from pipelite.azureml.pipeline.core.graph_views import Graph
 from pipelite.azureml.pipeline.core.step import PipelineStep
 from pipelite.azureml.writing import FUNCTION, Writer, collect_parameters
 from pipelite.data import Dataset
@@ -112,7 +114,35 @@ class Pipeline:
         if self._native is None:
             self.workspace.remember()
             self._native = load(self.workspace.native.path, self.code)
+            kept_forms.keep(self.workspace.store, self._native.target, yaml_writing.to_form(self))
         return self._native
+
+    @property
+    def graph(self) -> Graph:
+        """Its steps and data as nodes, and what connects them."""
+        return Graph(self.description or "Pipeline", yaml_writing.to_form(self))
+
+    @staticmethod
+    def load_yaml(
+        workspace: Workspace,
+        filename: str | os.PathLike[str],
+        _workflow_provider: Any = None,
+        _service_endpoint: Any = None,
+    ) -> Pipeline:
+        """Make one of a file of YAML.
+
+        Relative paths in it are seen from the working directory, and where there is nothing from the file.
+
+        Raises
+        ------
+        ValueError
+            Naming the file, the step and the key that is wrong.
+        MissingExtraError
+            If PyYAML is not installed, which comes with the extra `environments`.
+        """
+        from pipelite.azureml.pipeline.core.yaml_reading import load_pipeline
+
+        return load_pipeline(workspace, filename)
 
     def validate(self) -> list[Any]:
         """What is wrong with it, such as steps that wait for each other or read what no step writes; nothing is run."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ from pipelite.azureml import _state
 from pipelite.azureml.core.dataset import AbstractDataset
 from pipelite.azureml.data.datapath import DataPath
 from pipelite.azureml.exceptions import UserErrorException
+from pipelite.azureml.pipeline.core import kept_forms, yaml_writing
+from pipelite.azureml.pipeline.core.graph_views import Graph
 from pipelite.errors import NotFoundError, PipeliteError, PublishError
 
 if TYPE_CHECKING:
@@ -89,6 +92,23 @@ class PublishedPipeline:
     def get_step_names(self) -> builtins.list[str]:
         """The names of its steps; none for one that was published by other means than v1's."""
         return list(self._kept.get("steps", ()))
+
+    @property
+    def _form(self) -> dict[str, Any]:
+        return kept_forms.find(self.workspace.store, self._record.target, f"published pipeline {self.name!r}")
+
+    def get_graph(self) -> Graph:
+        """Its steps and data as nodes, and what connects them."""
+        return Graph(self.name, self._form)
+
+    def save(self, path: str | os.PathLike[str] | None = None) -> None:
+        """Write it as YAML, which `Pipeline.load_yaml` reads.
+
+        Parameters
+        ----------
+        path : a file, or a folder for `pipeline.yml`; by default the working directory
+        """
+        yaml_writing.write(self._form, self.name, path)
 
     @staticmethod
     def get(workspace: Workspace, id: str, **others: Any) -> PublishedPipeline:
@@ -264,6 +284,8 @@ class PipelineEndpoint:
         known = automate.list_numbered(workspace.store)
         found = [PipelineEndpoint(workspace, each.id) for each in known if each.is_active or not active_only]
         return found[:max_results]
+
+    get_all = list
 
     def add(self, pipeline: Any) -> None:
         """Add a version; the default stays."""

@@ -11,10 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelite.azureml.core.run import Run, failure_of, wait_for_end
+from pipelite.azureml.core.run import LOG_NAME, Run, failure_of, has, wait_for_end
 from pipelite.azureml.core.run_records import STATUSES, kept_files, read_metrics, time_text
-from pipelite.azureml.core.script_run import LoggingRun, ScriptRun
+from pipelite.azureml.core.script_run import ScriptRun
 from pipelite.azureml.exceptions import UserErrorException
+from pipelite.azureml.pipeline.core import kept_forms, yaml_writing
+from pipelite.azureml.pipeline.core.graph_views import Graph
 from pipelite.errors import PipeliteError
 
 if TYPE_CHECKING:
@@ -105,10 +107,14 @@ class PipelineRun(Run):
     def get_steps(self) -> Iterator[StepRun]:
         """Its steps."""
         for name in self._native.steps:
-            yield StepRun(self, name)
+            yield StepRun(self.experiment, f"{self.id}/{name}", _parent=self)
 
     def get_children(self, recursive: bool = False, tags: Any = None, properties: Any = None) -> Iterator[StepRun]:
-        return self.get_steps()
+        return (each for each in self.get_steps() if has(each.tags, tags) and has(each.properties, properties))
+
+    def _add_own(self, own: dict[str, Any], below: dict[str, Any]) -> dict[str, Any]:
+        # What it logged is what its steps logged.
+        return below
 
     def find_step_run(self, name: str) -> list[StepRun]:
         """The steps of a name; none if there is none."""
@@ -145,6 +151,23 @@ class PipelineRun(Run):
             steps=list(self._native.steps),
         )
 
+    @property
+    def _form(self) -> dict[str, Any]:
+        return kept_forms.find(self.experiment.workspace.store, self._native.record.target, f"run {self.id}")
+
+    def get_graph(self) -> Graph:
+        """The steps and data of its pipeline as nodes, and what connects them."""
+        return Graph(self.experiment.name, self._form)
+
+    def save(self, path: str | os.PathLike[str] | None = None) -> None:
+        """Write its pipeline as YAML, which `Pipeline.load_yaml` reads.
+
+        Parameters
+        ----------
+        path : a file, or a folder for `pipeline.yml`; by default the working directory
+        """
+        yaml_writing.write(self._form, None, path)
+
     def complete(self, *_: Any, **__: Any) -> None:
         raise NotImplementedError("a pipeline run ends by itself")
 
@@ -159,7 +182,7 @@ class PipelineRun(Run):
         )
 
 
-class ParentRun(PipelineRun, LoggingRun):
+class ParentRun(PipelineRun):
     """The run of the pipeline, as the script of one of its steps has it: what it logs there is what that step logged."""
 
     def __init__(self, step: ScriptRun) -> None:
@@ -173,12 +196,26 @@ class ParentRun(PipelineRun, LoggingRun):
 class StepRun(Run):
     """One step of a run."""
 
-    def __init__(self, parent: PipelineRun, name: str) -> None:
-        self.experiment = parent.experiment
-        self.parent = parent
-        self._native = parent._native
-        self._name = name
-        self.id = f"{parent.id}/{name}"
+    def __init__(
+        self,
+        experiment: Experiment,
+        step_run_id: str,
+        pipeline_run_id: str | None = None,
+        node_id: str | None = None,
+        *,
+        _parent: PipelineRun | None = None,
+        **others: Any,
+    ) -> None:
+        self.experiment = experiment
+        self.id = step_run_id
+        root, _, self._name = step_run_id.partition("/")
+        self._parent = PipelineRun(experiment, root) if _parent is None else _parent
+        self._native = self._parent._native
+
+    @property
+    def parent(self) -> PipelineRun:
+        """The run that it is a step of."""
+        return self._parent
 
     @property
     def name(self) -> str:
@@ -213,6 +250,10 @@ class StepRun(Run):
             "azureml.reusedpipeline": run,
         }
 
+    def get_children(self, recursive: bool = False, tags: Any = None, properties: Any = None) -> Iterator[Any]:
+        """None: what its script begins below it logs to it."""
+        return iter(())
+
     def get_status(self) -> str:
         return _GRAPH_STATUSES[self._step.status]
 
@@ -227,8 +268,14 @@ class StepRun(Run):
             "error": None if record.error is None else {"error": {"code": "UserError", "message": record.error}},
         }
 
-    def get_details_with_logs(self) -> dict[str, Any]:
-        return {**self.get_details(), "logFiles": {"70_driver_log.txt": self.get_stdout_log()}}
+    def get_detailed_status(self) -> dict[str, Any]:
+        return {"status": self.get_status(), "details": self._step.error or ""}
+
+    def _logs(self) -> dict[str, str]:
+        return {LOG_NAME: self.get_stdout_log()}
+
+    def _snapshot_steps(self) -> list[Any]:
+        return [self._step]
 
     def get_stdout_log(self) -> str:
         """What it printed, on both streams."""
@@ -269,7 +316,10 @@ class StepRun(Run):
     def complete(self, *_: Any, **__: Any) -> None:
         raise NotImplementedError("a step run ends by itself")
 
-    fail = child_run = complete
+    fail = complete
+
+    def child_run(self, *_: Any, **__: Any) -> Any:
+        raise NotImplementedError("a step run has children only in its script, by Run.get_context()")
 
     def __repr__(self) -> str:
         return f"StepRun(Name: {self._name}, Id: {self.id}, Status: {self.get_status()})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import enum
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -356,6 +357,32 @@ class Schedule:
     @staticmethod
     def get_schedules_for_pipeline_id(workspace: Workspace, pipeline_id: str) -> builtins.list[Schedule]:
         return Schedule.list(workspace, pipeline_id=pipeline_id)
+
+    @staticmethod
+    def get_schedules_for_pipeline_endpoint_id(
+        workspace: Workspace, pipeline_endpoint_id: str, **others: Any
+    ) -> builtins.list[Schedule]:
+        return Schedule.list(workspace, pipeline_endpoint_id=pipeline_endpoint_id)
+
+    @staticmethod
+    def load_yaml(
+        workspace: Workspace,
+        filename: str | os.PathLike[str],
+        _workflow_provider: Any = None,
+        _service_endpoint: Any = None,
+    ) -> dict[str, Any]:
+        """What `create` takes, by name, from a file of YAML; `datastore=` of it stands there as `datastore_name`.
+
+        Raises
+        ------
+        ValueError
+            Naming the file and the key that is wrong.
+        MissingExtraError
+            If PyYAML is not installed, which comes with the extra `environments`.
+        """
+        from pipelite.azureml.pipeline.core.yaml_schedules import load_schedule
+
+        return load_schedule(workspace, filename)
 
     @property
     def id(self) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 import keyword
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import attrs
 
@@ -18,6 +20,16 @@ from pipelite.azureml.pipeline.core.ports import InputPort, OutputPort, is_input
 
 class PipelineStep:
     """A step of a pipeline: what it reads, what it writes, and what it waits for."""
+
+    #: What it was made with, by the names of the arguments.
+    given: Mapping[str, Any]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        made = super().__new__(cls)
+        # What is wrong with them is for `__init__` to say.
+        with contextlib.suppress(TypeError):
+            made.given = dict(inspect.signature(cls).bind(*args, **kwargs).arguments)
+        return made
 
     def __init__(
         self,

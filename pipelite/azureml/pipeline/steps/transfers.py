@@ -51,6 +51,11 @@ class DataTransferStep(PipelineStep):
         """The copy, for later steps."""
         return self._output
 
+    def give_output(self, data: PipelineData) -> None:
+        """Have the copy be something that later steps read already."""
+        self._output = data
+        data.origin.producer = self
+
     def write(self, writer: Writer) -> None:
         """Write it as code."""
         writer.use("pipelite.azureml.transfer_steps", "transfer_step")
