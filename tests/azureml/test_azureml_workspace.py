@@ -7,11 +7,18 @@ import os
 
 import pytest
 
-from pipelite.azureml.core import Environment, Experiment, RunConfiguration, Workspace
-from pipelite.azureml.core.compute import AmlCompute, ComputeTarget, DatabricksCompute, DataFactoryCompute
+from pipelite.azureml.core import Datastore, Environment, Experiment, RunConfiguration, Workspace
+from pipelite.azureml.core.compute import (
+    AmlCompute,
+    ComputeTarget,
+    DatabricksCompute,
+    DataFactoryCompute,
+    RemoteCompute,
+)
 from pipelite.azureml.core.compute_target import ComputeTargetException
 from pipelite.azureml.core.conda_dependencies import CondaDependencies
 from pipelite.azureml.core.runconfig import DEFAULT_CPU_IMAGE, DockerConfiguration
+from pipelite.azureml.data.azure_storage_datastore import AzureBlobDatastore, AzureFileDatastore
 from pipelite.azureml.exceptions import NotOnOneBoxError, UserErrorException
 from pipelite.azureml.train.estimator import Estimator
 
@@ -59,6 +66,8 @@ def test_the_default_datastore_is_a_blob_store_until_another_is_set(ws, tmp_path
     store = ws.get_default_datastore()
     assert (store.name, store.datastore_type) == ("workspaceblobstore", "AzureBlob")
     assert store.name in ws.datastores
+    assert isinstance(store, AzureBlobDatastore)
+    assert isinstance(Datastore.get(ws, "workspacefilestore"), AzureFileDatastore)
     ws.native.datastores.register("mine", tmp_path / "mine")
     ws.set_default_datastore("mine")
     assert ws.get_default_datastore().name == ws.datastores["mine"].name == "mine"
@@ -113,6 +122,8 @@ def test_a_cluster_of_another_kind_is_not_there(ws):
             AmlCompute(ws, name)
     ComputeTarget(ws, "adf").delete()
     assert "adf" not in ws.compute_targets
+    ComputeTarget.attach(ws, "vm", RemoteCompute.attach_configuration(address="host", ssh_port=22, username="me"))
+    assert isinstance(ComputeTarget(ws, "vm"), RemoteCompute)
 
 
 def test_a_target_of_the_workspace_itself_is_there_as_a_cluster(ws):
@@ -124,6 +135,15 @@ def test_a_target_of_the_workspace_itself_is_there_as_a_cluster(ws):
 def test_a_cluster_that_cannot_be_is_an_error(given):
     with pytest.raises(UserErrorException):
         AmlCompute.provisioning_configuration(**given)
+
+
+def test_the_target_of_a_run_configuration_is_a_name(ws):
+    config = RunConfiguration()
+    assert config.target == "local"
+    config.target = ComputeTarget.create(ws, "cluster", AmlCompute.provisioning_configuration())
+    assert config.target == "cluster"
+    config.target = "other"
+    assert config.target == "other"
 
 
 def test_settings_of_containers_and_conda_are_taken(ws, capsys):

@@ -163,6 +163,11 @@ class TabularDataset(AbstractDataset):
         made: TabularDataset = self._made(self._native.filter(text), f".filter({text!r})")
         return made
 
+    def with_timestamp_columns(self, timestamp: str | None = None, **others: Any) -> TabularDataset:
+        """The same: a column of times is one like others."""
+        note_ignored("with_timestamp_columns (filter(dataset[column] > value) takes rows by time)")
+        return self
+
     def __getitem__(self, column: str) -> Condition:
         return Condition(f"`{column}`" if not column.isidentifier() else column)
 

@@ -54,7 +54,7 @@ class RunConfiguration:
         self.command = command
         self.framework = framework or "Python"
         self.communicator = communicator or "None"
-        self.target: Any = "local"
+        self._target = "local"
         self.node_count = 1
         self.environment = Environment("project_environment")
         if conda_dependencies is not None:
@@ -65,6 +65,15 @@ class RunConfiguration:
         self.max_run_duration_seconds: int | None = None
         #: Deprecated in v1 already, and looked at by nobody.
         self.auto_prepare_environment: bool | None = None
+
+    @property
+    def target(self) -> str:
+        """The name of the cluster, also if that itself was given."""
+        return self._target
+
+    @target.setter
+    def target(self, target: Any) -> None:
+        self._target = str(getattr(target, "name", target))
 
     def all_variables(self) -> dict[str, str]:
         """Environment variables of the environment, and its own."""

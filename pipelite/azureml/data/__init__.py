@@ -6,12 +6,12 @@ from typing import Any
 
 from pipelite.azureml.data.output_dataset_config import OutputFileDatasetConfig
 
-__all__ = ["FileDataset", "OutputFileDatasetConfig", "TabularDataset"]
+__all__ = ["DataType", "FileDataset", "OutputFileDatasetConfig", "TabularDataset"]
 
 
 def __getattr__(name: str) -> Any:
     # The module with datasets imports one of this package.
-    if name in ("FileDataset", "TabularDataset"):
+    if name in ("DataType", "FileDataset", "TabularDataset"):
         from pipelite.azureml.core import dataset
 
         return getattr(dataset, name)

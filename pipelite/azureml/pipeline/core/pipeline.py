@@ -114,6 +114,9 @@ class Pipeline:
             self._native = load(self.workspace.native.path, self.code)
         return self._native
 
+    def _set_experiment_name(self, name: str) -> None:
+        """Nothing: a run belongs to the experiment that it is submitted to. Scripts in use touch this name of v1's own."""
+
     def validate(self) -> list[Any]:
         """What is wrong with it, such as steps that wait for each other or read what no step writes; nothing is run."""
         try:
