@@ -8,6 +8,12 @@ import os
 import pytest
 
 from pipelite.azureml.core import Datastore, Environment, Experiment, RunConfiguration, Workspace
+from pipelite.azureml.core.authentication import (
+    AzureCliAuthentication,
+    InteractiveLoginAuthentication,
+    MsiAuthentication,
+    ServicePrincipalAuthentication,
+)
 from pipelite.azureml.core.compute import (
     AmlCompute,
     ComputeTarget,
@@ -21,6 +27,7 @@ from pipelite.azureml.core.runconfig import DEFAULT_CPU_IMAGE, DockerConfigurati
 from pipelite.azureml.data.azure_storage_datastore import AzureBlobDatastore, AzureFileDatastore
 from pipelite.azureml.exceptions import NotOnOneBoxError, UserErrorException
 from pipelite.azureml.train.estimator import Estimator
+from pipelite.store.tokens import find_token
 
 NAMES = {"subscription_id": "s", "resource_group": "g", "workspace_name": "w"}
 
@@ -199,6 +206,29 @@ def test_an_estimator_takes_its_packages_and_says_what_it_does_not_use(ws, write
     assert "node_count= of an estimator" in said
     with pytest.raises(UserErrorException, match="entry_script"):
         Estimator("src")
+
+
+def test_every_way_to_sign_in_gives_the_one_token_of_the_workspace_which_only_its_user_may_read(ws):
+    file = ws.native.path / "token"
+    ways = (
+        InteractiveLoginAuthentication(),
+        ServicePrincipalAuthentication("tenant", "id", "secret"),
+        AzureCliAuthentication(),
+        MsiAuthentication(),
+    )
+    assert not file.exists()
+    headers = [way.get_authentication_header() for way in ways]
+    assert headers == [{"Authorization": f"Bearer {file.read_text().strip()}"}] * 4
+    assert file.stat().st_mode & 0o777 == 0o600
+    found = find_token(ws.store, ways[0].get_token().token)
+    assert (found.is_local, found.scope) == (True, "admin")
+
+
+def test_a_token_that_cannot_be_read_is_an_error_and_stays(ws):
+    (ws.native.path / "token").mkdir()
+    with pytest.raises(UserErrorException, match="neither read nor made"):
+        AzureCliAuthentication().get_token()
+    assert (ws.native.path / "token").is_dir()
 
 
 def test_secrets_are_kept_in_files_or_found_in_the_environment(ws, monkeypatch):
