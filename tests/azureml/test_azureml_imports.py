@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import textwrap
 
 import pytest
+
+from pipelite.azureml.importing import SHIM
 
 NAMES = {
     "azureml": "",
@@ -115,6 +119,29 @@ def test_a_script_runs_with_all_that_it_imports(run_script):
         "",
     ]
     assert run_script.returncode == 0
+
+
+def test_the_script_of_a_step_loads_nothing_besides_what_one_of_this_library_loads(ws):
+    code = """
+        import sys
+        from pipelite import current_run
+        current_run().log("a", 1)
+        native = set(sys.modules)
+        from azureml.core import Dataset, Datastore, Run, Workspace
+        Run.get_context()
+        print(*(set(sys.modules) - native))
+    """
+    loaded = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(SHIM), *sys.path))},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout.split()
+    assert "azureml.core.run" not in loaded  # It has the one name by which it was asked for.
+    assert "pipelite.azureml.core.dataset" in loaded
+    assert [name for name in loaded if not name.removeprefix("pipelite.").startswith("azureml")] == []
 
 
 def test_a_module_or_a_package_runs_as_python_runs_it(ws, write, tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,14 +12,13 @@ from pipelite.azureml._notices import note_ignored
 from pipelite.azureml.core.datastore import Datastore
 from pipelite.azureml.data.datapath import DataPath
 from pipelite.azureml.exceptions import UserErrorException
-from pipelite.data import Dataset as NativeDataset
 from pipelite.errors import PipeliteError, UnknownNameError
 
 if TYPE_CHECKING:
+    # What many scripts import and few of them use is not to have all of this library loaded.
     from pipelite.azureml.core.workspace import Workspace
     from pipelite.azureml.data.dataset_consumption_config import DatasetConsumptionConfig
-
-_TYPES = {"string": "str", "long": "int", "integer": "int", "decimal": "float", "float": "float", "bool": "bool"}
+    from pipelite.data import Dataset as NativeDataset
 
 
 class DataType:
@@ -271,6 +269,8 @@ class MountContext:
     """Files of a dataset in a folder, as long as a `with` block goes on."""
 
     def __init__(self, native: NativeDataset, mount_point: str | None) -> None:
+        import tempfile
+
         self._native = native
         self.mount_point = mount_point or tempfile.mkdtemp(prefix="azureml-mount-")
 
@@ -372,6 +372,10 @@ class TabularDatasetFactory:
         show_progress: bool = True,
     ) -> TabularDataset:
         """Write a data frame to a datastore as a Parquet file, and register it."""
+        import tempfile
+
+        from pipelite.data import Dataset as NativeDataset
+
         store, below = (target, "") if isinstance(target, Datastore) else _pair(target)
         path = "/".join(filter(None, (below.strip("/"), name, f"{os.urandom(4).hex()}.parquet")))
         with tempfile.TemporaryDirectory() as folder:
@@ -475,6 +479,8 @@ def _tabular(method: str, path: Any, options: Mapping[str, Any], validate: bool)
 
 
 def _make(method: str, places: list[Any], options: Mapping[str, Any]) -> NativeDataset:
+    from pipelite.data import Dataset as NativeDataset
+
     made: NativeDataset = getattr(NativeDataset, method)(places if len(places) != 1 else places[0], **options)
     return made
 
@@ -527,6 +533,8 @@ def _refuse(name: str, value: Any) -> None:
 
 
 def _own_folder() -> Path:
+    import tempfile
+
     return Path(tempfile.mkdtemp(prefix="azureml-"))
 
 

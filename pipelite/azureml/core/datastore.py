@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from pipelite.azureml import _state
 from pipelite.azureml.exceptions import NotOnOneBoxError, UserErrorException
-from pipelite.data import Datastore as NativeDatastore
 from pipelite.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from pipelite.azureml.core.workspace import Workspace
     from pipelite.azureml.data.data_reference import DataReference
+    from pipelite.data import Datastore as NativeDatastore
 
 _FILES = "workspacefilestore"
 #: What every workspace of Azure's had, with the folder below the workspace that it is here.
