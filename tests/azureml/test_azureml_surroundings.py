@@ -187,7 +187,7 @@ def make_pipeline(ws: Workspace, place: Path) -> Pipeline:
             "--seen",
             seen,
             "--table",
-            copy.deepcopy(table.as_upload(overwrite=True)).register_on_complete("table"),
+            copy.deepcopy(table.as_upload(overwrite=True)).register_on_complete("table of rides"),
         ],
         inputs=[named, reference, path, DatasetConsumptionConfig("chosen", chosen)],
         outputs=[seen, late_files, left],
@@ -377,7 +377,7 @@ def test_an_output_goes_to_its_destination_with_the_placeholders_filled_in(run):
 
 
 def test_an_output_is_registered_when_the_run_is_complete(run):
-    assert Dataset.get_by_name(run.experiment.workspace, "table").to_path() == ["/table.csv"]
+    assert Dataset.get_by_name(run.experiment.workspace, "table of rides").to_path() == ["/table.csv"]
 
 
 def test_a_command_is_read_by_a_shell(run, tmp_path):
