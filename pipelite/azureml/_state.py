@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING, Any
 
 from pipelite.store import Store, get_setting, get_settings, put_setting, remove_setting
@@ -51,4 +50,6 @@ def workspace_names(store: Store) -> tuple[str, str, str]:
 
 def make_id(*parts: str) -> str:
     """An id in the form of Azure's, the same for the same things."""
+    import uuid
+
     return str(uuid.uuid5(uuid.NAMESPACE_URL, "\0".join(("pipelite", *parts))))

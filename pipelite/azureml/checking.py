@@ -173,6 +173,12 @@ class _Checker(ast.NodeVisitor):
     def resolve(self, path: str) -> str:
         return os.path.normpath(os.path.join(self._folder, path))
 
+    def _resolve_script(self, path: str) -> str:
+        """The script of a step: as a script sees it that runs here, else as one does that runs in its own folder."""
+        here = os.path.abspath(path)
+        there = self.resolve(path)
+        return here if os.path.isfile(here) and there not in self.written else there
+
     def look(self, code: str, file: str) -> None:
         """Go through code."""
         self.file = file
@@ -382,7 +388,7 @@ class _Checker(ast.NodeVisitor):
             if each not in bound:
                 continue
             if isinstance(bound[each], str) and isinstance(source, str):
-                path = self.resolve(os.path.join(source, bound[each]))
+                path = self._resolve_script(os.path.join(source, bound[each]))
                 remark = Remark(
                     place=self._place(node), name=os.path.relpath(path), message="the script of a step is not there"
                 )

@@ -21,6 +21,7 @@ _MAGIC = re.compile(r"(?P<space>\s*)(?:[\w, ]+=\s*)?(?:%{1,2}|!{1,2}|\?)\S|.*[\w
 #: Magics whose argument or cell is code that counts.
 _TIMED = ("time", "capture", "prun")
 _WRITE = re.compile(r"%%(?:writefile|file)\s+(?P<append>-a\s+|--append\s+)?(?P<file>.+?)\s*$")
+_CD = re.compile(r"\s*%cd\s+(?:-q\s+)?(?P<folder>[^-\s].*?)\s*$")
 #: What IPython fills in on the line of a magic.
 _FILLED = re.compile(r"\{(?P<expression>[^{}]+)\}|\$(?P<name>[A-Za-z_]\w*)")
 
@@ -155,6 +156,10 @@ def _without_magics(number: int, source: str) -> Cell:
             if timed:
                 lines.append(f"{found['space']}{timed[1]}")
                 continue
+            gone = _CD.match(line)
+            if gone:
+                lines.append(f"{found['space'] or ''}{_change_folder(gone['folder'])}")
+                continue
             skipped.append(line.strip())
             lines.append(f"{found['space'] or ''}pass")
         else:
@@ -165,6 +170,12 @@ def _without_magics(number: int, source: str) -> Cell:
             continue
         goes_on = line.endswith("\\")
     return Cell(number=number, code="\n".join(lines), skipped=tuple(skipped))
+
+
+def _change_folder(folder: str) -> str:
+    """`%cd` as Python, with variables filled in when it runs."""
+    text = _FILLED.sub(lambda found: f"{{{found['expression'] or found['name']}}}", folder.strip("'\""))
+    return f"__import__('os').chdir(__import__('os').path.expanduser(f{text!r}))"
 
 
 def _is_python(line: str) -> bool:

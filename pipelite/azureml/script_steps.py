@@ -19,6 +19,7 @@ from pipelite.steps.commands import encode, find_source, make_step, source_folde
 from pipelite.steps.running import (
     COMMAND,
     DATASETS,
+    FOLDER,
     SOURCE,
     STDOUT,
     Surroundings,
@@ -226,7 +227,8 @@ class _AzureSurroundings(Surroundings):
         found["AZUREML_DATASET_ENVIRONMENT_VARS"] = ",".join(modes)
         found["AZUREML_DATASET_FILE_OUTPUTS"] = ";".join(setting["folders"])
         paths = {**os.environ, **library_variables()}.get("PYTHONPATH", "")
-        found["PYTHONPATH"] = os.pathsep.join(filter(None, (str(SHIM), paths)))
+        # A script finds what lies beside it, as anywhere, and what lies in the folder that it runs in.
+        found["PYTHONPATH"] = os.pathsep.join(filter(None, (str(SHIM), str(work / FOLDER), paths)))
         if setting["is program"] and here._interpreter is None:
             # A command that says `python` means that of the step.
             found["PATH"] = os.pathsep.join((os.path.dirname(sys.executable), os.environ.get("PATH", "")))
@@ -297,6 +299,6 @@ def _upload(output: str, folder: Path, datastore: str, path: str) -> None:
     from pipelite.azureml import _state
 
     here = current_run()
-    target = path.replace("{run-id}", f"{here._run_id}-{here.name}").replace("{output-name}", output)
+    target = path.replace("{run-id}", str(here.id)).replace("{output-name}", output)
     if any(folder.iterdir()):
         _state.open_workspace().datastores[datastore].upload(folder, target, overwrite=True)

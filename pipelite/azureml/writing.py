@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from pipelite.azureml.core.dataset import AbstractDataset
+from pipelite.azureml.core.dataset import AbstractDataset, label_of
 from pipelite.azureml.data.data_reference import DataReference
 from pipelite.azureml.data.datapath import DataPath
 from pipelite.azureml.data.output_dataset_config import Origin
@@ -114,7 +114,8 @@ class Writer:
         self._calls.append(_Call(result, f"{self._defined[step]}({given})", after))
         for port in step.output_ports:
             if port.registered_as:
-                self._registered[f"{self._shown_names[step]}/{port.name}"] = port.registered_as
+                label = label_of(step.workspace, port.registered_as)
+                self._registered[f"{self._shown_names[step]}/{port.name}"] = label
             if port.pipeline_output:
                 self._outputs[port.pipeline_output] = Code(f"{self._result(step)}[{port.name!r}]")
 

@@ -11,7 +11,7 @@ from pipelite.cli.options import json_option, workspace_option
 from pipelite.cli.output import open_for_reading, print_json, print_text
 
 if TYPE_CHECKING:
-    from pipelite.serve.tokens import Token
+    from pipelite.store.tokens import Token
 
 
 @click.group()
@@ -36,7 +36,7 @@ def token() -> None:
 def create(*, scope: str, name: str, pipelines: tuple[str, ...], expires: float | None, as_json: bool) -> None:
     """Make a token and print it, once: only a hash of it is kept."""
     from pipelite.api.workspace import open_store
-    from pipelite.serve.tokens import create_token
+    from pipelite.store.tokens import create_token
 
     lasts = None if expires is None else timedelta(days=expires)
     made, text = create_token(open_store(), scope=scope, name=name, pipelines=pipelines, lasts=lasts)
@@ -52,7 +52,7 @@ def create(*, scope: str, name: str, pipelines: tuple[str, ...], expires: float 
 def list_command(*, as_json: bool) -> None:
     """List the tokens, also those that are not valid any more."""
     from pipelite.observe import format_table
-    from pipelite.serve.tokens import list_tokens
+    from pipelite.store.tokens import list_tokens
 
     found = list_tokens(open_for_reading())
     if as_json:
@@ -81,7 +81,7 @@ def revoke(token_id: str) -> None:
 
     ID is the one that `pipelite token list` shows.
     """
-    from pipelite.serve.tokens import revoke_token
+    from pipelite.store.tokens import revoke_token
 
     revoked = revoke_token(open_for_reading(), token_id)
     click.echo(f"token {revoked.id} is revoked")

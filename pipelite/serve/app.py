@@ -17,7 +17,7 @@ from pipelite.serve.calls import Call, answer, forbidden
 from pipelite.serve.refusals import Refusal, as_refusal, invalid
 from pipelite.serve.routes import ROUTES, Query, Route
 from pipelite.serve.service import MOST_BYTES, Service
-from pipelite.serve.tokens import Token, find_token
+from pipelite.store.tokens import Token, find_token
 
 _INTEGER = re.compile(r"\d{1,19}\Z", re.ASCII)
 _NUMBER = re.compile(r"\d{1,15}(\.\d{1,15})?\Z", re.ASCII)

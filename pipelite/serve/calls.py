@@ -12,8 +12,8 @@ from flask import Request, Response
 
 from pipelite.serve.refusals import Refusal
 from pipelite.serve.service import Service
-from pipelite.serve.tokens import Token
 from pipelite.store import finite
+from pipelite.store.tokens import Token
 
 
 @attrs.frozen(kw_only=True)

@@ -29,8 +29,8 @@ from pipelite.serve.app import App
 from pipelite.serve.hosts import is_any, is_loopback
 from pipelite.serve.refusals import Refusal
 from pipelite.serve.service import MOST_BYTES, MOST_WAITING, Service
-from pipelite.serve.tokens import has_token_for_others, keep_local_token
 from pipelite.store import Store
+from pipelite.store.tokens import has_token_for_others, keep_local_token
 
 #: Threads that answer; those that wait for the ends of runs take some of them at most.
 _THREADS = MOST_WAITING + 8

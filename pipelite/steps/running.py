@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 #: Inputs that are the same for all calls of one step. No argument of a call has such a name.
 SOURCE, COMMAND, STDOUT = "source directory", "command line", "standard output"
 DATASETS = "datasets without an argument"
+#: The copy of the source directory that a command runs in, seen from a folder of its own.
+FOLDER = "run"
 #: Where a command puts files that are kept with its run, seen from the folder that it runs in.
 KEPT = "outputs"
 #: What data the command read beside its inputs, seen from the folder around that.
@@ -103,7 +105,7 @@ def run_with(inputs: dict[str, Any], interpreter: Sequence[str], around: Surroun
     here = current_run()
     command, source, stdout, named = (inputs.pop(name) for name in (COMMAND, SOURCE, STDOUT, DATASETS))
     work = Path(tempfile.mkdtemp(prefix="command-", dir=here.scratch))
-    folder = work / "run"
+    folder = work / FOLDER
     copy_source(source, folder)
     for kept in around.kept:
         (folder / kept).mkdir(exist_ok=True)

@@ -66,6 +66,19 @@ def test_a_script_that_would_run_is_shown_with_its_names_and_steps(checked):
     assert report.to_text().endswith("main.py would run")
 
 
+def test_the_script_of_a_step_is_seen_from_the_working_directory_as_v1_saw_it(checked):
+    step = """
+        from azureml.core import Run
+        from azureml.pipeline.steps import PythonScriptStep
+        PythonScriptStep(script_name="train.py", source_directory="./steps")
+        Run.get(None, "a").get_outputs()
+    """
+    checked("", steps__train="from azureml.core import nothing", pipelines__build=step)
+    report = check("pipelines/build.py")
+
+    assert (found(report), report.unknown) == ([("steps/train.py:1", "azureml.core.nothing")], [])
+
+
 def test_names_that_are_not_here_are_found_on_modules_classes_and_objects(checked):
     report = checked("""
         import azureml.core

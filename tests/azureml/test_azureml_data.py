@@ -66,6 +66,31 @@ def test_a_name_that_is_taken_needs_a_new_version(ws, rides, store):
             Dataset.get_by_name(ws, *wrong)
 
 
+def test_a_dataset_may_have_any_name_of_v1s_and_the_name_of_a_dataset_of_ours_besides(ws, rides):
+    names = ["diabetes dataset", "diabetes:dataset", "diabetes_dataset", "2019 rides (all)", "Räder"]
+    made = [rides.take(number).register(ws, name) for number, name in enumerate(names, 1)]
+    assert [each.name for each in made] == names
+    assert sorted(ws.datasets) == sorted(names)
+    assert [len(Dataset.get_by_name(ws, name).to_pandas_dataframe()) for name in names] == [1, 2, 3, 3, 3]
+    assert (ws.datasets["2019 rides (all)"].description, ws.datasets["diabetes:dataset"].tags) == (None, {})
+    # For this library each has a name of its own.
+    labels = ["d2019_rides_all_", "diabetes_dataset", "diabetes_dataset-2", "diabetes_dataset-3", "Räder"]
+    assert sorted(ws.native.datasets) == sorted(labels)
+    with pytest.raises(UserErrorException, match="there is a dataset 'diabetes dataset' already"):
+        rides.register(ws, "diabetes dataset")
+    assert rides.register(ws, "diabetes dataset", create_new_version=True).version == 2
+    with pytest.raises(UserErrorException, match="no version 7"):
+        Dataset.get_by_name(ws, "diabetes dataset", 7)
+    with pytest.raises(UserErrorException, match=r"no dataset 'diabetes data'; there are: .*2019 rides"):
+        Dataset.get_by_name(ws, "diabetes data")
+    for name in ("", " ", "a\nb", "a" * 256):
+        with pytest.raises(UserErrorException, match="cannot be called"):
+            rides.register(ws, name)
+    # Names of this library's own are the same here.
+    rides.native.register("plain")
+    assert ws.datasets["plain"].name == "plain"
+
+
 def test_a_registered_dataset_is_found_by_its_id(ws, rides):
     made = rides.register(ws, "rides")
     assert Dataset.get_by_id(ws, made.id).name == "rides"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import textwrap
 
 import pytest
+
+from pipelite.azureml.importing import SHIM
 
 NAMES = {
     "azureml": "",
@@ -13,7 +17,7 @@ NAMES = {
     "ComputeTarget VERSION experiment",
     "azureml.core.authentication": "InteractiveLoginAuthentication ServicePrincipalAuthentication "
     "AzureCliAuthentication MsiAuthentication",
-    "azureml.core.compute": "ComputeTarget AmlCompute DataFactoryCompute DatabricksCompute AdlaCompute",
+    "azureml.core.compute": "ComputeTarget AmlCompute RemoteCompute AksCompute DataFactoryCompute DatabricksCompute AdlaCompute",
     "azureml.core.compute_target": "ComputeTargetException",
     "azureml.core.conda_dependencies": "CondaDependencies",
     "azureml.core.dataset": "Dataset",
@@ -22,17 +26,23 @@ NAMES = {
     "azureml.core.experiment": "Experiment",
     "azureml.core.keyvault": "Keyvault",
     "azureml.core.model": "Model InferenceConfig",
-    "azureml.core.run": "Run",
+    "azureml.core.resource_configuration": "ResourceConfiguration",
+    "azureml.core.run": "Run _OfflineRun",
     "azureml.core.runconfig": "RunConfiguration DEFAULT_CPU_IMAGE DEFAULT_GPU_IMAGE DockerConfiguration CondaDependencies "
     "MpiConfiguration",
     "azureml.core.script_run_config": "ScriptRunConfig",
     "azureml.core.webservice": "Webservice AciWebservice AksWebservice LocalWebservice",
     "azureml.core.workspace": "Workspace",
-    "azureml.data": "OutputFileDatasetConfig TabularDataset FileDataset",
+    "azureml.data": "OutputFileDatasetConfig TabularDataset FileDataset DataType",
+    "azureml.data.abstract_dataset": "AbstractDataset",
+    "azureml.data.azure_storage_datastore": "AzureBlobDatastore AzureFileDatastore AbstractAzureStorageDatastore",
     "azureml.data.data_reference": "DataReference",
     "azureml.data.datapath": "DataPath DataPathComputeBinding",
     "azureml.data.dataset_consumption_config": "DatasetConsumptionConfig",
+    "azureml.data.dataset_factory": "TabularDatasetFactory FileDatasetFactory DataType",
+    "azureml.data.file_dataset": "FileDataset",
     "azureml.data.output_dataset_config": "OutputFileDatasetConfig OutputTabularDatasetConfig",
+    "azureml.data.tabular_dataset": "TabularDataset",
     "azureml.exceptions": "UserErrorException ActivityFailedException ExperimentExecutionException "
     "RunEnvironmentException ComputeTargetException WebserviceException",
     "azureml.pipeline.core": "Pipeline PipelineData PipelineParameter PipelineRun StepRun PublishedPipeline "
@@ -111,8 +121,63 @@ def test_a_script_runs_with_all_that_it_imports(run_script):
     assert run_script.returncode == 0
 
 
+def test_the_script_of_a_step_loads_nothing_besides_what_one_of_this_library_loads(ws):
+    code = """
+        import sys
+        from pipelite import current_run
+        current_run().log("a", 1)
+        native = set(sys.modules)
+        from azureml.core import Dataset, Datastore, Run, Workspace
+        Run.get_context()
+        print(*(set(sys.modules) - native))
+    """
+    loaded = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(SHIM), *sys.path))},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout.split()
+    assert "azureml.core.run" not in loaded  # It has the one name by which it was asked for.
+    assert "pipelite.azureml.core.dataset" in loaded
+    assert [name for name in loaded if not name.removeprefix("pipelite.").startswith("azureml")] == []
+
+
+def test_a_module_or_a_package_runs_as_python_runs_it(ws, write, tmp_path):
+    write("service/names.py", "WORD = 'found'")
+    write(
+        "service/build.py",
+        """
+        import sys
+        import azureml.core
+        from service.names import WORD
+        from .names import WORD as again
+        print(__name__, __package__, WORD, again, sys.argv)
+        """,
+    )
+    write("service/__main__.py", "from service import build")
+    said = []
+    for module in ("service.build", "service"):
+        command = [sys.executable, "-W", "error", "-m", "pipelite.azureml", "-m", module, "--more"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+        assert done.stderr == ""
+        said += done.stdout.splitlines()
+    folder = tmp_path / "service"
+    assert said == [
+        f"__main__ service found found ['{folder / 'build.py'}', '--more']",
+        f"service.build service found found ['{folder / '__main__.py'}', '--more']",
+    ]
+
+
 def test_a_script_that_is_not_there_is_an_error(ws):
-    for arguments, said in (([], "usage:"), (["none.py"], "there is no script 'none.py'")):
+    nothing = (
+        ([], "usage:"),
+        (["-m"], "usage:"),
+        (["none.py"], "there is no script 'none.py'"),
+        (["-m", "none"], "there is no module 'none' to run"),
+    )
+    for arguments, said in nothing:
         done = subprocess.run(
             [sys.executable, "-m", "pipelite.azureml", *arguments],
             capture_output=True,

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelite.azureml.core import Model, Workspace
+from pipelite.azureml.core import Dataset, Model, Workspace
+from pipelite.azureml.core.compute import AksCompute
 from pipelite.azureml.core.model import InferenceConfig
+from pipelite.azureml.core.resource_configuration import ResourceConfiguration
 from pipelite.azureml.core.webservice import AciWebservice, Webservice
 from pipelite.azureml.exceptions import NotOnOneBoxError, UserErrorException, WebserviceException
 
@@ -65,6 +67,25 @@ def test_the_list_has_the_newest_first_or_alone(ws, model, write):
     assert [each.version for each in Model.list(ws, name="rides", latest=True)] == [11]
 
 
+def test_versions_are_listed_by_what_they_have_and_come_from(ws, model, write):
+    write("rides.csv", "a\n1\n")
+    rides = Dataset.Tabular.from_delimited_files("rides.csv").register(ws, "rides")
+    made = Model.register(
+        ws, "outputs/model.pkl", "rides", properties={"AUC": 0.8}, datasets=[("training data", rides)]
+    )
+
+    def versions(**asked):
+        return [each.version for each in Model.list(ws, name="rides", **asked)]
+
+    assert versions() == [2, 1]
+    assert (versions(properties={"AUC": "0.8"}), versions(properties=["AUC"])) == ([2], [2, 1])
+    assert (versions(dataset_id=rides.id), versions(dataset_id="none"), versions(run_id="none")) == ([2], [], [])
+    assert {purpose: [each.name for each in found] for purpose, found in made.datasets.items()} == {
+        "training data": ["rides"]
+    }
+    assert model.datasets == {}
+
+
 def test_several_may_register_at_once(ws, model):
     # Each with a view of its own, as processes have.
     with ThreadPoolExecutor(4) as pool:
@@ -106,9 +127,22 @@ def test_in_a_service_a_model_lies_below_a_folder_of_its_own(ws, write, monkeypa
     assert Path(Model.get_model_path("rides", version=1)).read_text() == "one"
 
 
+def test_the_framework_of_a_model_is_named_as_v1_named_it(ws, model):
+    size = ResourceConfiguration(cpu=1, memory_in_gb=0.5)
+    made = Model.register(
+        ws, "outputs/model.pkl", "rides", model_framework=Model.Framework.SCIKITLEARN, resource_configuration=size
+    )
+    assert made.properties == {"model_framework": "ScikitLearn"}
+
+
 def test_a_service_is_refused_with_what_to_do(ws, model):
     config = AciWebservice.deploy_configuration(cpu_cores=1, memory_gb=1)
     with pytest.raises(NotOnOneBoxError, match="starts no service here"):
         Model.deploy(ws, "service", [model], InferenceConfig(entry_script="score.py"), config)
     with pytest.raises(WebserviceException, match="no service 'service'"):
         Webservice(ws, "service")
+    with pytest.raises(NotOnOneBoxError, match="builds no image"):
+        Model.package(ws, [model], InferenceConfig(entry_script="score.py"))
+    for configuration in (AksCompute.provisioning_configuration, AksCompute.attach_configuration):
+        with pytest.raises(NotOnOneBoxError, match="cluster for services"):
+            configuration(location="here")

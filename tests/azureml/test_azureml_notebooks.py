@@ -96,6 +96,22 @@ def test_magics_are_left_out_where_a_statement_may_begin_and_nowhere_else(book, 
     assert capsys.readouterr().out == "('\\n%time this is text\\n!and this\\n', 4)\n"
 
 
+def test_a_notebook_goes_to_another_folder_and_imports_what_is_there(book, tmp_path):
+    (tmp_path / "project/notebooks").mkdir(parents=True)
+    (tmp_path / "project/beside.py").write_text("WORD = 'found'\n")
+    notebook = book(
+        "name = 'project'\n%cd $name/notebooks",
+        "if name:\n    %cd -q ..\nimport os\nprint(os.path.basename(os.getcwd()))",
+        "import beside\nbeside.WORD",
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelite.azureml", notebook], capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert (done.stdout, done.stderr) == ("project\n'found'\n", "")
+
+
 def test_a_cell_of_another_language_is_left_out_and_one_that_is_timed_is_not(book, capsys):
     run_cells(book("%%bash\nexit 1", "%%time\n\nx = 3", "%%capture\nx"), {})
 

@@ -20,6 +20,7 @@ from pipelite.azureml.pipeline.core import (
     PipelineEndpoint,
     PipelineParameter,
     PipelineRun,
+    PublishedPipeline,
     Schedule,
     ScheduleRecurrence,
     TimeZone,
@@ -62,6 +63,28 @@ class Shop:
 @pytest.fixture(scope="module")
 def shop(place):
     return Shop(place)
+
+
+def test_what_is_published_and_scheduled_may_have_any_name_of_v1s(shop):
+    names = ["Train & tell: (v2)", "Train / tell: [v2]", "_Ähre 5%"]
+    step = PythonScriptStep("none.py", source_directory=str(write_file(shop.folder / "none/none.py", "").parent))
+    pipeline = Pipeline(shop.ws, [step])
+    published = [pipeline.publish(name, version="v 1/2") for name in names]
+    made = [PublishedPipeline.get(shop.ws, each.id) for each in published]
+    assert [(each.name, each.version) for each in made] == [(name, "v 1/2") for name in names]
+    endpoints = [
+        PipelineEndpoint.publish(shop.ws, name, "Leads to it", each) for name, each in zip(names, made, strict=True)
+    ]
+    assert [PipelineEndpoint.get(shop.ws, name=name).id for name in names] == [each.id for each in endpoints]
+    schedules = [
+        Schedule.create(
+            shop.ws, name, each.id, "by-itself", ScheduleRecurrence("Month", 1, start_time="2050-01-01T00:00:00")
+        )
+        for name, each in zip(names, made, strict=True)
+    ]
+    assert [Schedule.get(shop.ws, each.id).name for each in schedules] == names
+    for each in schedules:
+        each.disable()
 
 
 class TurnedClock:

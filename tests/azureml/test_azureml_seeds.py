@@ -14,9 +14,24 @@ import pytest
 from pipelite import Workspace
 from pipelite.automate import Dispatcher
 from pipelite.azureml.core import Workspace as AzureWorkspace
-from pipelite.azureml.pipeline.core import PipelineEndpoint
+from pipelite.azureml.pipeline.core import PipelineEndpoint, Schedule
+from serve.sites import Site, wait_until
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "azureml"
+
+
+def run_program(*command: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of an example that was copied here."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelite.azureml", *command],
+        env={**os.environ, "PIPELITE_PROGRESS": "quiet"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
 
 
 @pytest.fixture
@@ -27,20 +42,20 @@ def run_example(workspace, tmp_path):
 
     def run(name: str) -> tuple[str, list[str]]:
         shutil.copytree(EXAMPLES / name, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-        program = next(tmp_path.glob("pipeline.*")).name
-        done = subprocess.run(
-            [sys.executable, "-m", "pipelite.azureml", program],
-            env={**os.environ, "PIPELITE_PROGRESS": "quiet"},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+        done = run_program(next(tmp_path.glob("pipeline.*")).name)
         assert {run.status for run in Workspace().runs()} <= {"completed", "queued"}
         return done.stdout, re.findall(r"^pipeline\.py:\d+: UserWarning: (.*)", done.stderr, re.MULTILINE)
 
     return run
+
+
+@pytest.fixture
+def served(workspace):
+    """Serves the workspace when it is called."""
+    pytest.importorskip("flask")
+    site = Site(workspace.parent)
+    yield site.start
+    site.stop()
 
 
 def computed(run) -> set[str]:
@@ -146,3 +161,30 @@ def test_a_notebook_passes_a_folder_on_controls_reuse_publishes_takes_a_paramete
     published = Workspace().published.versions("training_pipeline")
     assert {"1.0", "2.0"} <= {each.version for each in published}
     assert Workspace().schedules["Daily Training"].record.experiment == "Training_Pipeline"
+
+
+def test_each_new_file_starts_a_run_of_a_published_pipeline_that_is_given_it(run_example, served):
+    printed, warnings = run_example("new_files")
+    assert (printed, warnings) == ("schedule 'New readings' is Active, and looks into 'readings' every minute\n", [])
+    run_program("send.py", "monday", "3.5", "12", "8.5")
+    Path(".pipelite/data/readings/tuesday.csv").write_text("hour,degrees\n6,1\n12,2\n")
+
+    served()
+    (schedule,) = Schedule.list(AzureWorkspace())
+    wait_until(lambda: len(schedule.get_pipeline_runs()) == 2)
+    runs = schedule.get_pipeline_runs()
+
+    assert [run.wait_for_completion(show_output=False) for run in runs] == ["Finished"] * 2
+    found = sorted((run.get_metrics()["readings"], run.get_metrics()["average"]) for run in runs)
+    assert found == [(2, 1.5), (3, 8.0)]
+
+
+def test_a_request_at_v1s_url_with_its_header_starts_a_run_of_a_published_pipeline(run_example, served):
+    served()
+    # Its address is that of the server that serves it now.
+    run_example("request")
+
+    said = run_program("call.py").stdout.splitlines()
+
+    run = Workspace().runs(experiment="orders")[0]
+    assert said == [f"Submitted pipeline run: {run.id}", "ended: Finished", "{'cups': 21, 'grams of sugar': 10.5}"]

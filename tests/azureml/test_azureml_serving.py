@@ -94,7 +94,13 @@ def shop(place):
 
 
 @pytest.fixture(scope="module")
-def served(shop):
+def header(shop):
+    """What scripts ask for first, often before anything serves the workspace."""
+    return InteractiveLoginAuthentication().get_authentication_header()
+
+
+@pytest.fixture(scope="module")
+def served(shop, header):
     """The process that serves the workspace."""
     site = Site(shop.folder)
     site.start()
@@ -102,13 +108,8 @@ def served(shop):
     site.stop()
 
 
-@pytest.fixture(scope="module")
-def header(served):
-    return InteractiveLoginAuthentication().get_authentication_header()
-
-
 @pytest.fixture
-def post(header):
+def post(served, header):
     """Sends a request as scripts do."""
 
     def send(url, **body):

@@ -70,10 +70,20 @@ LOOK = """
 
 LOG = """
     import io, sys
-    from azureml.core.run import Run
+    from azureml.core.run import Run, _OfflineRun
+
+    import beside
+    from package.above import WORD
 
     run = Run.get_context()
+    assert not isinstance(run, _OfflineRun)
+    run.log("words", beside.WORD + " " + WORD)
     run.log("once", 0.5)
+    # Many scripts tell the run of the pipeline the same.
+    run.parent.log("once", 0.5)
+    for value in (1, 1, 2):
+        run.parent.log("twice", value)
+        run.log("twice", value)
     run.log("text", "good")
     for value in (1, 2, 3):
         run.log("often", value)
@@ -177,7 +187,7 @@ def make_pipeline(ws: Workspace, place: Path) -> Pipeline:
             "--seen",
             seen,
             "--table",
-            copy.deepcopy(table.as_upload(overwrite=True)).register_on_complete("table"),
+            copy.deepcopy(table.as_upload(overwrite=True)).register_on_complete("table of rides"),
         ],
         inputs=[named, reference, path, DatasetConsumptionConfig("chosen", chosen)],
         outputs=[seen, late_files, left],
@@ -208,7 +218,7 @@ def make_pipeline(ws: Workspace, place: Path) -> Pipeline:
         inputs=[late.as_mount("late_again"), left, parts],
         outputs=[read_seen],
     )
-    log = PythonScriptStep("log.py", name="log", source_directory="log", allow_reuse=False)
+    log = PythonScriptStep("scripts/log.py", name="log", source_directory="log", allow_reuse=False)
     said = OutputFileDatasetConfig("said")
     command = CommandStep(
         command=["echo", rate, "from", reference, ">", f"$AZUREML_DATAREFERENCE_{said.name}/said.txt"],
@@ -225,7 +235,9 @@ def run(place) -> PipelineRun:
     write_file(place / "look/look.py", LOOK)
     write_file(place / "look/helper.py", "WORD = 'beside'\n")
     write_file(place / "read/read.py", READ)
-    write_file(place / "log/log.py", LOG)
+    write_file(place / "log/scripts/log.py", LOG)
+    write_file(place / "log/scripts/beside.py", "WORD = 'beside'\n")
+    write_file(place / "log/package/above.py", "WORD = 'above'\n")
     (place / "log/dot.png").write_bytes(b"\x89PNG")
     write_file(place / "log/both/a.txt", "a")
     write_file(place / "log/both/below/b.txt", "b")
@@ -361,11 +373,11 @@ def test_a_later_step_reads_folders_and_rows_of_what_an_earlier_one_wrote(read):
 
 def test_an_output_goes_to_its_destination_with_the_placeholders_filled_in(run):
     paths = [each.path for each in Datastore(run.experiment.workspace).native.list("kept")]
-    assert paths == [f"kept/{run.id}-look around/table/table.csv"]
+    assert paths == [f"kept/{run.id}/look around/table/table.csv"]
 
 
 def test_an_output_is_registered_when_the_run_is_complete(run):
-    assert Dataset.get_by_name(run.experiment.workspace, "table").to_path() == ["/table.csv"]
+    assert Dataset.get_by_name(run.experiment.workspace, "table of rides").to_path() == ["/table.csv"]
 
 
 def test_a_command_is_read_by_a_shell(run, tmp_path):
@@ -378,7 +390,7 @@ def test_a_command_is_read_by_a_shell(run, tmp_path):
 def test_what_is_downloaded_lies_below_its_path_on_the_datastore(run, tmp_path):
     (step,) = run.find_step_run("look around")
     port = step.get_outputs()["late"].get_port_data_reference()
-    assert port.path_on_datastore == port._path_on_datastore == f"azureml/{run.id}-look around/late"
+    assert port.path_on_datastore == port._path_on_datastore == f"azureml/{run.id}/look around/late"
     assert port.datastore_name == port.datastore.name == "workspaceblobstore"
     assert port.download(str(tmp_path)) == 1
     assert (tmp_path / port.path_on_datastore / "part.csv").exists()
@@ -402,9 +414,14 @@ def test_steps_are_given_one_by_one_and_found_as_a_list(run):
 
 def test_metrics_have_the_forms_of_v1(run):
     found = run.find_step_run("log")[0].get_metrics()
-    assert {name: found[name] for name in ("once", "text", "often", "listed", "row", "rows", "table", "part/loss")} == {
+    assert {
+        name: found[name]
+        for name in ("words", "once", "twice", "text", "often", "listed", "row", "rows", "table", "part/loss")
+    } == {
         "once": 0.5,
         "text": "good",
+        "words": "beside above",
+        "twice": [1, 1, 2],
         "often": [1, 2, 3],
         "listed": [1, 2],
         "row": {"x": 1, "y": 2},

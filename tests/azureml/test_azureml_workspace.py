@@ -7,13 +7,27 @@ import os
 
 import pytest
 
-from pipelite.azureml.core import Environment, Experiment, RunConfiguration, Workspace
-from pipelite.azureml.core.compute import AmlCompute, ComputeTarget, DatabricksCompute, DataFactoryCompute
+from pipelite.azureml.core import Datastore, Environment, Experiment, RunConfiguration, Workspace
+from pipelite.azureml.core.authentication import (
+    AzureCliAuthentication,
+    InteractiveLoginAuthentication,
+    MsiAuthentication,
+    ServicePrincipalAuthentication,
+)
+from pipelite.azureml.core.compute import (
+    AmlCompute,
+    ComputeTarget,
+    DatabricksCompute,
+    DataFactoryCompute,
+    RemoteCompute,
+)
 from pipelite.azureml.core.compute_target import ComputeTargetException
 from pipelite.azureml.core.conda_dependencies import CondaDependencies
 from pipelite.azureml.core.runconfig import DEFAULT_CPU_IMAGE, DockerConfiguration
+from pipelite.azureml.data.azure_storage_datastore import AzureBlobDatastore, AzureFileDatastore
 from pipelite.azureml.exceptions import UserErrorException
 from pipelite.azureml.train.estimator import Estimator
+from pipelite.store.tokens import find_token
 
 NAMES = {"subscription_id": "s", "resource_group": "g", "workspace_name": "w"}
 
@@ -59,6 +73,8 @@ def test_the_default_datastore_is_a_blob_store_until_another_is_set(ws, tmp_path
     store = ws.get_default_datastore()
     assert (store.name, store.datastore_type) == ("workspaceblobstore", "AzureBlob")
     assert store.name in ws.datastores
+    assert isinstance(store, AzureBlobDatastore)
+    assert isinstance(Datastore.get(ws, "workspacefilestore"), AzureFileDatastore)
     ws.native.datastores.register("mine", tmp_path / "mine")
     ws.set_default_datastore("mine")
     assert ws.get_default_datastore().name == ws.datastores["mine"].name == "mine"
@@ -111,6 +127,8 @@ def test_a_cluster_of_another_kind_is_not_there(ws):
             AmlCompute(ws, name)
     ComputeTarget(ws, "adf").delete()
     assert "adf" not in ws.compute_targets
+    ComputeTarget.attach(ws, "vm", RemoteCompute.attach_configuration(address="host", ssh_port=22, username="me"))
+    assert isinstance(ComputeTarget(ws, "vm"), RemoteCompute)
 
 
 def test_a_target_of_the_workspace_itself_is_there_as_a_cluster(ws):
@@ -122,6 +140,15 @@ def test_a_target_of_the_workspace_itself_is_there_as_a_cluster(ws):
 def test_a_cluster_that_cannot_be_is_an_error(given):
     with pytest.raises(UserErrorException):
         AmlCompute.provisioning_configuration(**given)
+
+
+def test_the_target_of_a_run_configuration_is_a_name(ws):
+    config = RunConfiguration()
+    assert config.target == "local"
+    config.target = ComputeTarget.create(ws, "cluster", AmlCompute.provisioning_configuration())
+    assert config.target == "cluster"
+    config.target = "other"
+    assert config.target == "other"
 
 
 def test_settings_of_containers_and_conda_are_taken(ws, capsys):
@@ -177,6 +204,29 @@ def test_an_estimator_takes_its_packages_and_says_what_it_does_not_use(ws, write
     assert "node_count= of an estimator" in said
     with pytest.raises(UserErrorException, match="entry_script"):
         Estimator("src")
+
+
+def test_every_way_to_sign_in_gives_the_one_token_of_the_workspace_which_only_its_user_may_read(ws):
+    file = ws.native.path / "token"
+    ways = (
+        InteractiveLoginAuthentication(),
+        ServicePrincipalAuthentication("tenant", "id", "secret"),
+        AzureCliAuthentication(),
+        MsiAuthentication(),
+    )
+    assert not file.exists()
+    headers = [way.get_authentication_header() for way in ways]
+    assert headers == [{"Authorization": f"Bearer {file.read_text().strip()}"}] * 4
+    assert file.stat().st_mode & 0o777 == 0o600
+    found = find_token(ws.store, ways[0].get_token().token)
+    assert (found.is_local, found.scope) == (True, "admin")
+
+
+def test_a_token_that_cannot_be_read_is_an_error_and_stays(ws):
+    (ws.native.path / "token").mkdir()
+    with pytest.raises(UserErrorException, match="neither read nor made"):
+        AzureCliAuthentication().get_token()
+    assert (ws.native.path / "token").is_dir()
 
 
 def test_secrets_are_kept_in_files_or_found_in_the_environment(ws, monkeypatch):

@@ -11,7 +11,7 @@ import requests
 
 from pipelite import Workspace
 from pipelite.serve.throttle import MOST_FAILURES, WINDOW_S, Throttle
-from pipelite.serve.tokens import create_token, find_token, keep_local_token, list_tokens, revoke_token
+from pipelite.store.tokens import create_token, find_token, keep_local_token, list_tokens, revoke_token
 from serve.sites import wait_until
 
 ROUTES = (

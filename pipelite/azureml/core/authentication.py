@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from pipelite.azureml._notices import note_ignored
 from pipelite.azureml._state import open_workspace
 from pipelite.azureml.exceptions import UserErrorException
-
-#: Below the workspace, made by `pipelite serve`.
-_FILE = "token"
+from pipelite.errors import PipeliteError
 
 
 class AbstractAuthentication:
@@ -21,18 +20,24 @@ class AbstractAuthentication:
         Raises
         ------
         UserErrorException
-            If it has never been started on this workspace.
+            If the token of the workspace can be neither read nor made.
         """
         return {"Authorization": f"Bearer {self.get_token().token}"}
 
     def get_token(self) -> AccessToken:
-        """The token of the local user."""
-        path = open_workspace().path / _FILE
+        """The token of the local user, which is made if there is none yet."""
+        from pipelite.store.tokens import LOCAL_FILE, keep_local_token
+
+        store = open_workspace().store
+        path = store.path / LOCAL_FILE
         try:
-            return AccessToken(path.read_text().strip())
-        except OSError as exc:
+            # One that only another user may read is not made anew: that would end what it opens to that user.
+            if not os.path.lexists(path):
+                keep_local_token(store)
+            return AccessToken(path.read_text(encoding="ascii").strip())
+        except (OSError, PipeliteError) as exc:
             raise UserErrorException(
-                f"the token of the workspace cannot be read from {str(path)!r} ({exc.strerror}); `pipelite serve` makes it"
+                f"the token of the workspace, in {str(path)!r}, can be neither read nor made: {exc}"
             ) from exc
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipelite.azureml import _state
 from pipelite.azureml._notices import note_ignored
-from pipelite.azureml.exceptions import ComputeTargetException, UserErrorException
+from pipelite.azureml.exceptions import ComputeTargetException, NotOnOneBoxError, UserErrorException
 
 _KIND = "compute"
 
@@ -169,6 +169,34 @@ class ComputeInstance(ComputeTarget):
         return ProvisioningConfiguration("ComputeInstance", vm_size=vm_size)
 
 
+class RemoteCompute(ComputeTarget):
+    """A machine of one's own; here this box."""
+
+    @staticmethod
+    def attach_configuration(**others: Any) -> ProvisioningConfiguration:
+        note_ignored("the address of a machine and the way to sign in there")
+        return ProvisioningConfiguration("VirtualMachine")
+
+
+class AksCompute(ComputeTarget):
+    """A cluster for services, which are not started here."""
+
+    @staticmethod
+    def provisioning_configuration(**others: Any) -> ProvisioningConfiguration:
+        raise _no_services()
+
+    @staticmethod
+    def attach_configuration(**others: Any) -> ProvisioningConfiguration:
+        raise _no_services()
+
+
+def _no_services() -> NotOnOneBoxError:
+    return NotOnOneBoxError(
+        "AksCompute: a cluster for services is of no use here, for none is started; load the model of "
+        "Model.get_model_path(...) in a step or an application"
+    )
+
+
 class DataFactoryCompute(ComputeTarget):
     """What copied data; here this box does."""
 
@@ -213,6 +241,7 @@ _CLASSES: dict[str, type[ComputeTarget]] = {
     "DataFactory": DataFactoryCompute,
     "Databricks": DatabricksCompute,
     "DataLakeAnalytics": AdlaCompute,
+    "VirtualMachine": RemoteCompute,
 }
 
 

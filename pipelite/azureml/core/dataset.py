@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +13,20 @@ from pipelite.azureml._notices import note_ignored
 from pipelite.azureml.core.datastore import Datastore
 from pipelite.azureml.data.datapath import DataPath
 from pipelite.azureml.exceptions import UserErrorException
-from pipelite.data import Dataset as NativeDataset
 from pipelite.errors import PipeliteError, UnknownNameError
 
 if TYPE_CHECKING:
+    # What many scripts import and few of them use is not to have all of this library loaded.
     from pipelite.azureml.core.workspace import Workspace
     from pipelite.azureml.data.dataset_consumption_config import DatasetConsumptionConfig
+    from pipelite.data import Dataset as NativeDataset
+    from pipelite.store import Store
 
-_TYPES = {"string": "str", "long": "int", "integer": "int", "decimal": "float", "float": "float", "bool": "bool"}
+
+_KIND = "dataset"
+#: Names of datasets as this library takes them; those of v1 may have any letters.
+_LABEL = re.compile(r"[A-Za-z_][\w.-]{0,254}\Z")
+_MOST_LETTERS = 255
 
 
 class DataType:
@@ -64,7 +70,8 @@ class AbstractDataset:
 
     @property
     def name(self) -> str | None:
-        return self._native.name
+        label = self._native.name
+        return None if label is None else _called(_state.open_workspace().store, label)
 
     @property
     def version(self) -> int | None:
@@ -77,15 +84,15 @@ class AbstractDataset:
 
     @property
     def description(self) -> str | None:
-        return self._record().description if self.name else None
+        return self._record().description if self._native.name else None
 
     @property
     def tags(self) -> Mapping[str, str]:
-        return dict(self._record().tags) if self.name else {}
+        return dict(self._record().tags) if self._native.name else {}
 
     def _record(self) -> Any:
-        assert self.name is not None
-        return _state.open_workspace().datasets.record(self.name, self.version)
+        assert self._native.name is not None
+        return _state.open_workspace().datasets.record(self._native.name, self.version)
 
     def register(
         self,
@@ -100,13 +107,14 @@ class AbstractDataset:
         Raises
         ------
         UserErrorException
-            If the name is taken, and `create_new_version` is not set.
+            If the name is taken, and `create_new_version` is not set, or if it is none.
         """
-        if name in workspace.native.datasets and not create_new_version:
+        label = label_of(workspace, name)
+        if label in workspace.native.datasets and not create_new_version:
             raise UserErrorException(
                 f"there is a dataset {name!r} already; create_new_version=True makes this its next version, unless it is the same"
             )
-        return of_native(self._native.register(name, description, tags))
+        return of_native(self._native.register(label, description, tags))
 
     def as_named_input(self, name: str) -> DatasetConsumptionConfig:
         """This dataset for a step, by a name."""
@@ -163,6 +171,11 @@ class TabularDataset(AbstractDataset):
         made: TabularDataset = self._made(self._native.filter(text), f".filter({text!r})")
         return made
 
+    def with_timestamp_columns(self, timestamp: str | None = None, **others: Any) -> TabularDataset:
+        """The same: a column of times is one like others."""
+        note_ignored("with_timestamp_columns (filter(dataset[column] > value) takes rows by time)")
+        return self
+
     def __getitem__(self, column: str) -> Condition:
         return Condition(f"`{column}`" if not column.isidentifier() else column)
 
@@ -177,7 +190,7 @@ class TabularDataset(AbstractDataset):
         """Write it as files in a folder for each combination of some columns; gives a dataset of these."""
         native = self._native.partition_by(list(partition_keys), _place(target))
         if name:
-            native = native.register(name)
+            native = native.register(label_of(_pair(target)[0].workspace, name))
         return of_native(native)
 
     def to_csv_files(self, separator: str = ",") -> FileDataset:
@@ -266,6 +279,8 @@ class MountContext:
     """Files of a dataset in a folder, as long as a `with` block goes on."""
 
     def __init__(self, native: NativeDataset, mount_point: str | None) -> None:
+        import tempfile
+
         self._native = native
         self.mount_point = mount_point or tempfile.mkdtemp(prefix="azureml-mount-")
 
@@ -367,13 +382,19 @@ class TabularDatasetFactory:
         show_progress: bool = True,
     ) -> TabularDataset:
         """Write a data frame to a datastore as a Parquet file, and register it."""
+        import tempfile
+
+        from pipelite.data import Dataset as NativeDataset
+
         store, below = (target, "") if isinstance(target, Datastore) else _pair(target)
         path = "/".join(filter(None, (below.strip("/"), name, f"{os.urandom(4).hex()}.parquet")))
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "data.parquet")
             dataframe.to_parquet(file)
             store.native.upload(file, path)
-        native = NativeDataset.from_parquet_files((store.name, path)).register(name, description, tags)
+        native = NativeDataset.from_parquet_files((store.name, path)).register(
+            label_of(store.workspace, name), description, tags
+        )
         made: TabularDataset = of_native(native)
         return made
 
@@ -423,8 +444,13 @@ class Dataset:
         """
         number = None if version in ("latest", None) else int(version)
         try:
-            native = workspace.native.datasets.get_version(name, number)
+            native = workspace.native.datasets.get_version(_find_label(workspace, name) or name, number)
         except UnknownNameError as exc:
+            known = list(workspace.datasets)
+            if name not in known:
+                raise UserErrorException(
+                    f"there is no dataset {name!r}; there are: {', '.join(known) or 'none'}"
+                ) from None
             raise UserErrorException(str(exc)) from None
         return of_native(native)
 
@@ -452,6 +478,49 @@ class Dataset:
         return workspace.datasets
 
 
+def registered_names(workspace: Workspace) -> Iterator[str]:
+    """The names of all."""
+    return (_called(workspace.store, label) for label in workspace.native.datasets)
+
+
+def label_of(workspace: Workspace, name: str) -> str:
+    """What a dataset of a name is called in this library: the same, or a name of its own if that cannot be.
+
+    Raises
+    ------
+    UserErrorException
+        If it is no name of v1's either.
+    """
+    found = _find_label(workspace, name)
+    if found is not None:
+        return found
+    if not name.strip() or not name.isprintable() or len(name) > _MOST_LETTERS:
+        raise UserErrorException(
+            f"a dataset cannot be called {name!r}; a text of at most {_MOST_LETTERS} letters is expected"
+        )
+    wanted = re.sub(r"[^\w.-]+", "_", name)[:240]
+    wanted = wanted if _LABEL.match(wanted) else f"d{wanted}"
+    taken = {*workspace.native.datasets, *_state.get_all(workspace.store, _KIND)}
+    label, number = wanted, 2
+    while label in taken:
+        label, number = f"{wanted}-{number}", number + 1
+    _state.put(workspace.store, _KIND, label, {"name": name})
+    return label
+
+
+def _find_label(workspace: Workspace, name: str) -> str | None:
+    kept = _state.get_all(workspace.store, _KIND)
+    found = next((label for label, each in kept.items() if each["name"] == name), None)
+    if found is None and _LABEL.match(name) and name not in kept:
+        return name
+    return found
+
+
+def _called(store: Store, label: str) -> str:
+    kept = _state.get(store, _KIND, label)
+    return label if kept is None else str(kept["name"])
+
+
 def of_native(native: NativeDataset) -> Any:
     """The view on a dataset of this library."""
     version = "" if native.version is None else f", {native.version}"
@@ -470,6 +539,8 @@ def _tabular(method: str, path: Any, options: Mapping[str, Any], validate: bool)
 
 
 def _make(method: str, places: list[Any], options: Mapping[str, Any]) -> NativeDataset:
+    from pipelite.data import Dataset as NativeDataset
+
     made: NativeDataset = getattr(NativeDataset, method)(places if len(places) != 1 else places[0], **options)
     return made
 
@@ -522,6 +593,8 @@ def _refuse(name: str, value: Any) -> None:
 
 
 def _own_folder() -> Path:
+    import tempfile
+
     return Path(tempfile.mkdtemp(prefix="azureml-"))
 
 

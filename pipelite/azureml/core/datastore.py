@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from pipelite.azureml import _state
 from pipelite.azureml.exceptions import NotOnOneBoxError, UserErrorException
-from pipelite.data import Datastore as NativeDatastore
 from pipelite.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from pipelite.azureml.core.workspace import Workspace
     from pipelite.azureml.data.data_reference import DataReference
+    from pipelite.data import Datastore as NativeDatastore
 
+_FILES = "workspacefilestore"
 #: What every workspace of Azure's had, with the folder below the workspace that it is here.
-_BUILT_IN = {_state.DEFAULT_DATASTORE: "data", "workspacefilestore": "files"}
+_BUILT_IN = {_state.DEFAULT_DATASTORE: "data", _FILES: "files"}
 
 
 def names_of(workspace: Workspace) -> Iterator[str]:
@@ -33,6 +34,10 @@ class Datastore:
     UserErrorException
         If there is none of that name.
     """
+
+    def __new__(cls, workspace: Workspace, name: str | None = None) -> Datastore:
+        made: Datastore = object.__new__(AzureFileDatastore if name == _FILES else AzureBlobDatastore)
+        return made
 
     def __init__(self, workspace: Workspace, name: str | None = None) -> None:
         self.workspace = workspace
@@ -56,7 +61,7 @@ class Datastore:
     @property
     def datastore_type(self) -> str:
         """As Azure called it: what schedules on changes of data ask for."""
-        return "AzureFile" if self.name == "workspacefilestore" else "AzureBlob"
+        return "AzureFile" if isinstance(self, AzureFileDatastore) else "AzureBlob"
 
     @property
     def container_name(self) -> str:
@@ -195,6 +200,14 @@ class Datastore:
 
     def __repr__(self) -> str:
         return f"<datastore {self.name!r}>"
+
+
+class AzureBlobDatastore(Datastore):
+    """A container of Azure Blob Storage; here every datastore but the one below."""
+
+
+class AzureFileDatastore(Datastore):
+    """A file share of Azure's; here `workspacefilestore`."""
 
 
 def _find(workspace: Workspace, name: str) -> NativeDatastore:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelite.azureml import _state
+from pipelite.azureml._notices import note_ignored
 from pipelite.azureml.exceptions import ModelNotFoundException, NotOnOneBoxError, UserErrorException
 from pipelite.store import now_text
 
@@ -20,6 +22,18 @@ _KIND = "model"
 #: Below the workspace: a folder for each version.
 _FOLDER = "azureml/models"
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9\-._]{0,254}\Z")
+
+
+class _Framework:
+    """`Model.Framework`: what made a model."""
+
+    CUSTOM = "Custom"
+    HUGGINGFACE = "HuggingFace"
+    MULTI = "Multi"
+    ONNX = "Onnx"
+    SCIKITLEARN = "ScikitLearn"
+    TENSORFLOW = "TensorFlow"
+    TFKERAS = "TfKeras"
 
 
 class InferenceConfig:
@@ -53,6 +67,8 @@ class Model:
         If there is none; it is a WebserviceException too.
     """
 
+    Framework = _Framework
+
     def __init__(
         self,
         workspace: Workspace,
@@ -83,6 +99,23 @@ class Model:
     def id(self) -> str:
         return f"{self.name}:{self.version}"
 
+    @property
+    def datasets(self) -> dict[str, builtins.list[Any]]:
+        """What it was made of, as it was registered with it, by purpose.
+
+        Raises
+        ------
+        UserErrorException
+            If one of them is not registered, or not any more.
+        """
+        from pipelite.azureml.core.dataset import Dataset
+
+        found: dict[str, builtins.list[Any]] = {}
+        # Those of earlier versions of this library were not kept.
+        for purpose, dataset in self._kept.get("datasets", ()):
+            found.setdefault(purpose, []).append(Dataset.get_by_id(self.workspace, dataset))
+        return found
+
     @staticmethod
     def register(
         workspace: Workspace,
@@ -103,6 +136,11 @@ class Model:
 
         Of the rest, the framework and its version are kept as properties; the others described a service.
 
+        Parameters
+        ----------
+        datasets : list of (purpose, dataset), optional
+            What it was made of; `Model.datasets` gives those that are registered.
+
         Raises
         ------
         UserErrorException
@@ -110,17 +148,40 @@ class Model:
         """
         about = {"model_framework": model_framework, "model_framework_version": model_framework_version}
         known = {**{key: value for key, value in about.items() if value is not None}, **(properties or {})}
-        return _register(workspace, Path(model_path), model_name, tags, known, description, run_id=_own_run())
+        if resource_configuration is not None:
+            note_ignored("the size of a service's machine")
+        return _register(workspace, Path(model_path), model_name, tags, known, description, datasets, run_id=_own_run())
 
     @staticmethod
     def list(
-        workspace: Workspace, name: str | None = None, tags: Any = None, latest: bool = False, **others: Any
+        workspace: Workspace,
+        name: str | None = None,
+        tags: Any = None,
+        properties: Any = None,
+        run_id: str | None = None,
+        latest: bool = False,
+        dataset_id: str | None = None,
+        **others: Any,
     ) -> list[Model]:
-        """All versions, the newest first."""
+        """All versions, the newest first.
+
+        Parameters
+        ----------
+        tags, properties : texts, pairs or a dict, that a version has to have
+        run_id : of the run that it was registered by
+        dataset_id : of a dataset that it was made of
+        latest : only the newest of each name
+        """
         found = []
         for known in registered_models(workspace):
             if name in (None, known):
-                versions = _versions(workspace, known, tags)
+                versions = [
+                    each
+                    for each in _versions(workspace, known, tags)
+                    if _has(each["properties"], properties)
+                    and run_id in (None, each["run_id"])
+                    and (dataset_id is None or any(dataset_id == each_id for _, each_id in each.get("datasets", ())))
+                ]
                 found += [Model(workspace, known, version=each["version"]) for each in reversed(versions)][
                     : 1 if latest else None
                 ]
@@ -171,6 +232,13 @@ class Model:
         self.update(tags={**self.tags, **_texts(tags)})
 
     @staticmethod
+    def package(workspace: Workspace, models: Any, *_: Any, **__: Any) -> Any:
+        raise NotOnOneBoxError(
+            "Model.package builds no image here; load the model of Model.get_model_path(...) in a step or an application, "
+            "or copy it there by download(...)"
+        )
+
+    @staticmethod
     def deploy(workspace: Workspace, name: str, *_: Any, **__: Any) -> Any:
         raise NotOnOneBoxError(
             f"service {name!r}: Model.deploy starts no service here; load the model of Model.get_model_path(...) in a step "
@@ -205,6 +273,7 @@ def register_of_run(run: Any, model_name: str, model_path: str | None, **others:
             others.get("tags"),
             others.get("properties"),
             others.get("description"),
+            others.get("datasets"),
             run_id=run.id,
         )
 
@@ -216,6 +285,7 @@ def _register(
     tags: Any,
     properties: Mapping[str, Any] | None,
     description: str | None,
+    datasets: Any,
     *,
     run_id: str | None,
 ) -> Model:
@@ -250,6 +320,7 @@ def _register(
         "tags": _texts(tags),
         "properties": _texts(properties),
         "created": now_text(),
+        "datasets": [[str(purpose), dataset.id] for purpose, dataset in datasets or ()],
         "run_id": run_id,
     }
     # A setting for each version: several processes may be at it.
@@ -268,15 +339,18 @@ def _find(workspace: Workspace, name: str, version: int | None, tags: Any) -> di
 
 
 def _versions(workspace: Workspace, name: str, tags: Any) -> list[dict[str, Any]]:
-    pairs = tags.items() if isinstance(tags, Mapping) else [tags] if isinstance(tags, str) else tags or []
-    wanted = [each if isinstance(each, list | tuple) else (each, None) for each in pairs]
     found = [
         each
         for label, each in _state.get_all(workspace.store, _KIND).items()
-        if label.rpartition(":")[0] == name
-        and all(key in each["tags"] and value in (None, each["tags"][key]) for key, value in wanted)
+        if label.rpartition(":")[0] == name and _has(each["tags"], tags)
     ]
     return sorted(found, key=lambda each: int(each["version"]))
+
+
+def _has(given: Mapping[str, str], wanted: Any) -> bool:
+    pairs = wanted.items() if isinstance(wanted, Mapping) else [wanted] if isinstance(wanted, str) else wanted or []
+    asked = [each if isinstance(each, list | tuple) else (each, None) for each in pairs]
+    return all(key in given and value in (None, given[key]) for key, value in asked)
 
 
 def _texts(given: Any) -> dict[str, str]:

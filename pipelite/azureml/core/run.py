@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelite.azureml.core.run_records import STATUSES, Labels, copy_kept, kept_files, read_metrics, texts, time_text
-from pipelite.azureml.core.script_run import LoggingRun, OfflineRun, own_run
+from pipelite.azureml.core.script_run import LoggingRun, _OfflineRun, own_run
 from pipelite.azureml.exceptions import (
     ActivityFailedException,
     NotOnOneBoxError,
@@ -65,13 +65,13 @@ class Run(LoggingRun):
             Outside of a run, if `allow_offline` is not set.
         """
         found = own_run()
-        if isinstance(found, OfflineRun) and not allow_offline:
+        if isinstance(found, _OfflineRun) and not allow_offline:
             raise RunEnvironmentException("this process is not part of a run; a step's script is")
         return found
 
     @staticmethod
-    def get(workspace: Workspace, run_id: str) -> Run:
-        """A run by its id."""
+    def get(workspace: Workspace, run_id: str) -> Any:
+        """A run by its id: of a pipeline, of a step, or of a script on its own."""
         from pipelite.azureml.core.experiment import Experiment
 
         root, _, step = run_id.partition("/")

@@ -56,7 +56,7 @@ class RunConfiguration:
         self.command = command
         self.framework = framework or "Python"
         self.communicator = communicator or "None"
-        self.target: Any = "local"
+        self._target = "local"
         self.node_count = 1
         self.environment = Environment("project_environment")
         if conda_dependencies is not None:
@@ -88,6 +88,15 @@ class RunConfiguration:
         if name is not None or os.path.isdir(target):
             target = os.path.join(target, ".azureml", f"{name or 'default'}.runconfig")
         runconfig_files.write_file(self, target)
+
+    @property
+    def target(self) -> str:
+        """The name of the cluster, also if that itself was given."""
+        return self._target
+
+    @target.setter
+    def target(self, target: Any) -> None:
+        self._target = str(getattr(target, "name", target))
 
     def all_variables(self) -> dict[str, str]:
         """Environment variables of the environment, and its own."""

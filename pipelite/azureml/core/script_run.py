@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -161,6 +162,8 @@ class ScriptRun(LoggingRun):
         self._metrics: dict[str, Any] = {}
         self._uploaded: set[str] = set()
         self._tags: dict[str, str] = {}
+        #: What was logged to this step, and to its parent.
+        self._logged: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
 
     @property
     def id(self) -> str:
@@ -275,15 +278,31 @@ class ScriptRun(LoggingRun):
         return wait_for_files(lambda: kept_files(self._native, str(self._here.name)), self._uploaded)
 
     def _tell(self, what: str, name: str, *values: Any, **named: Any) -> None:
-        getattr(self._here, what)(name, *as_files(self._here, what, name, values), **named)
+        self._record(what, name, values, named)
         remember(self._metrics, what, name, values, named)
+
+    def _record(
+        self, what: str, name: str, values: Sequence[Any], named: Mapping[str, Any], *, for_parent: bool = False
+    ) -> None:
+        """Have the step record it.
+
+        What the steps of a run log is what the run logged. A script that logs a value to its run and to the parent, as
+        many do, therefore has it recorded once.
+        """
+        if what in ("log", "log_list", "log_row"):
+            call = repr((what, name, values, named))
+            here, there = self._logged[for_parent], self._logged[not for_parent]
+            here[call] += 1
+            if here[call] <= there[call]:
+                return
+        getattr(self._here, what)(name, *as_files(self._here, what, name, values), **named)
         if what in ("upload_file", "log_image"):
             self._uploaded.add(name)
         if what == "tag":
             self._tags[name] = values[0]
 
 
-class OfflineRun(LoggingRun):
+class _OfflineRun(LoggingRun):
     """A run of no service: it prints what it is told."""
 
     def __init__(self) -> None:
@@ -377,11 +396,11 @@ def wait_for_files(look: Callable[[], dict[str, Path]], uploaded: set[str]) -> d
         CLOCK.sleep(0.05)
 
 
-def own_run() -> ScriptRun | OfflineRun:
+def own_run() -> ScriptRun | _OfflineRun:
     """The run of this process, the same for each call."""
     global _context
     if _context is None:
         here = current_run()
-        _context = OfflineRun() if here.id is None else ScriptRun(here)
-    found: ScriptRun | OfflineRun = _context
+        _context = _OfflineRun() if here.id is None else ScriptRun(here)
+    found: ScriptRun | _OfflineRun = _context
     return found

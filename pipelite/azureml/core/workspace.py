@@ -155,9 +155,9 @@ class Workspace:
     @property
     def datasets(self) -> Mapping[str, Any]:
         """The latest version of each."""
-        from pipelite.azureml.core.dataset import Dataset
+        from pipelite.azureml.core.dataset import Dataset, registered_names
 
-        return Views(lambda: iter(self.native.datasets), lambda name: Dataset.get_by_name(self, name))
+        return Views(lambda: registered_names(self), lambda name: Dataset.get_by_name(self, name))
 
     @property
     def compute_targets(self) -> Mapping[str, Any]:

@@ -144,6 +144,9 @@ class Pipeline:
 
         return load_pipeline(workspace, filename)
 
+    def _set_experiment_name(self, name: str) -> None:
+        """Nothing: a run belongs to the experiment that it is submitted to. Scripts in use touch this name of v1's own."""
+
     def validate(self) -> list[Any]:
         """What is wrong with it, such as steps that wait for each other or read what no step writes; nothing is run."""
         try:

@@ -190,7 +190,7 @@ class ParentRun(PipelineRun):
         self._step_run = step
 
     def _tell(self, what: str, name: str, *values: Any, **named: Any) -> None:
-        self._step_run._tell(what, name, *values, **named)
+        self._step_run._record(what, name, values, named, for_parent=True)
 
 
 class StepRun(Run):
@@ -355,7 +355,7 @@ class PortDataReference:
     @property
     def path_on_datastore(self) -> str:
         """As v1 laid outputs out: below the id of the step run that wrote it."""
-        return f"azureml/{self._run.id}-{self._step}/{self.name}"
+        return f"azureml/{self._run.id}/{self._step}/{self.name}"
 
     @property
     def _path_on_datastore(self) -> str:

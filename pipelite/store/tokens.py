@@ -1,4 +1,4 @@
-"""Tokens: who may call the server, what for, and until when.
+"""Tokens: who may call a server of the workspace, what for, and until when.
 
 A token is `pl_ID_SECRET`: the id is public, for people and for logs, the secret is 256 random bits of which only a hash is kept.
 """
@@ -14,12 +14,17 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 
 from pipelite.clock import CLOCK
 from pipelite.errors import NotFoundError, ParameterError, StorageError, WorkspaceBusyError
-from pipelite.store import Store, now_text, temporary_prefix, to_json, to_text
+from pipelite.store.owners import temporary_prefix
+from pipelite.store.rows import now_text, to_json, to_text
+
+if TYPE_CHECKING:
+    from pipelite.store.workspace import Store
 
 #: Each may do what those before it may.
 SCOPES = ("read", "submit", "admin")
@@ -168,7 +173,7 @@ def revoke_token(store: Store, id: str) -> Token:
 
 
 def keep_local_token(store: Store) -> Path:
-    """Make sure that the workspace's own token is in its file; gives the file.
+    """Make sure that the workspace's own token is in its file, for servers and for scripts that call them; gives the file.
 
     It is made anew where the file is missing, can be read by others, or holds no valid token.
     """

@@ -1,0 +1,5 @@
+"""`azureml.data.abstract_dataset`: what all datasets are."""
+
+from pipelite.azureml.core.dataset import AbstractDataset
+
+__all__ = ["AbstractDataset"]
