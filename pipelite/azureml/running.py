@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import tokenize
@@ -22,6 +23,8 @@ def run_file(file: str, arguments: Sequence[str] = ()) -> None:
     path = os.path.abspath(file)
     sys.argv = [file, *arguments]
     sys.path[0] = os.path.dirname(path)
+    # The SDK had it loaded, and scripts that only say `import urllib` rely on that.
+    importlib.import_module("urllib.request")
     module = ModuleType("__main__")
     # Workers are not to import it, as they do a script with functions that are steps: without a guard it would start the
     # pipeline again in each of them.

@@ -381,6 +381,7 @@ class TestEndpoints:
         before = made.get_default_version()
         made.add_default(shop.first)
 
+        assert next(each.pipeline.name for each in made.list_versions()) == shop.first.name
         assert [(each.version, each.pipeline_id) for each in made.list_versions()] == [
             ("0", shop.first.id),
             ("1", shop.second.id),

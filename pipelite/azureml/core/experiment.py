@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from pipelite.azureml._notices import note_ignored
 from pipelite.azureml.core.run import SCRIPT_RUN, Run, view_of
 from pipelite.azureml.exceptions import UserErrorException
 
@@ -59,8 +60,10 @@ class Experiment:
         if hasattr(config, "as_pipeline"):
             # A script on its own is a pipeline of one step.
             pipeline = config.as_pipeline(self.workspace)
-            run = pipeline.submit(self.name, tags={**(tags or {}), SCRIPT_RUN: "true"}, **kwargs)
-            return Run(self, run.id)
+            submitted = pipeline.submit(self.name, tags={**(tags or {}), SCRIPT_RUN: "true"}, **kwargs)
+            run = Run(self, submitted.id)
+            run.keep_environment(config.run_config.environment)
+            return run
         if not hasattr(config, "submit"):
             raise UserErrorException(
                 f"{config!r} cannot be submitted; a Pipeline, a ScriptRunConfig and an Estimator can, and so can what was "
@@ -90,13 +93,13 @@ class Experiment:
                 if include_children:
                     yield from run.get_children()
 
-    def start_logging(self, *_: Any, **__: Any) -> Any:
-        """A run of this process itself."""
-        from pipelite.azureml.exceptions import NotOnOneBoxError
+    def start_logging(self, *args: Any, **kwargs: Any) -> Any:
+        """A run of this process itself, until its `complete()` or the end of the process."""
+        from pipelite.azureml.core.interactive import InteractiveRun
 
-        raise NotOnOneBoxError(
-            "start_logging() has no place to log to here; a step's script logs by Run.get_context().log(name, value)"
-        )
+        for setting in (*(["outputs"] if args else []), *kwargs):
+            note_ignored(f"{setting}= of start_logging")
+        return InteractiveRun(self)
 
     def __repr__(self) -> str:
         return f"Experiment(Name: {self.name},\nWorkspace: {self.workspace.name})"

@@ -11,7 +11,9 @@ from pipelite.azureml.core.run_records import STATUSES, Labels, copy_kept, kept_
 from pipelite.azureml.core.script_run import OfflineRun, own_run
 from pipelite.azureml.exceptions import (
     ActivityFailedException,
+    NotOnOneBoxError,
     RunEnvironmentException,
+    UserErrorException,
 )
 
 if TYPE_CHECKING:
@@ -135,6 +137,39 @@ class Run:
             "error": None if native.error is None else {"error": {"code": "UserError", "message": native.error}},
         }
 
+    def get_details_with_logs(self) -> dict[str, Any]:
+        """Its details, and what its steps printed."""
+        steps = self._native.steps
+        return {**self.get_details(), "logFiles": {f"{name}/70_driver_log.txt": steps[name].logs for name in steps}}
+
+    def get_environment(self) -> Any:
+        """The environment that a script was submitted with.
+
+        Raises
+        ------
+        UserErrorException
+            If it is a run of anything else.
+        """
+        from pipelite.azureml.core.environment import from_kept
+
+        kept = self._labels.read("environment")
+        if not kept:
+            raise UserErrorException(
+                f"run {self.id} was not submitted with an environment; a run of a ScriptRunConfig is"
+            )
+        return from_kept(kept)
+
+    def keep_environment(self, environment: Any) -> None:
+        """Keep what it was submitted with."""
+        self._labels.change("environment", environment.to_kept())
+
+    def restore_snapshot(self, path: str | None = None, prefix: str | None = None) -> str:
+        """Give the source directory back."""
+        raise NotOnOneBoxError(
+            f"restore_snapshot: the source of run {self.id} is kept to run it again; `pipelite runs rerun {self.id}` does so, "
+            "and a source directory under git can be restored by git"
+        )
+
     def get_portal_url(self) -> str:
         """The command that shows it: there is no page of Azure's."""
         return f"pipelite runs show {self.id}"
@@ -160,6 +195,12 @@ class Run:
 
     def cancel(self) -> None:
         self._native.cancel()
+
+    def complete(self, *_: Any, **__: Any) -> None:
+        """Raise an error: what was submitted ends by itself."""
+        raise NotImplementedError(f"run {self.id} was submitted, and ends by itself; cancel() ends it now")
+
+    fail = complete
 
     def get_children(self, recursive: bool = False, tags: Any = None, properties: Any = None) -> Iterator[Any]:
         """None: only pipelines have steps."""

@@ -119,7 +119,7 @@ class LoggingRun:
     def __enter__(self) -> Any:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         """Nothing to close."""
 
     def flush(self, timeout_seconds: float = 300) -> None:
@@ -280,7 +280,7 @@ class ScriptRun(LoggingRun):
             CLOCK.sleep(0.05)
 
     def _tell(self, what: str, name: str, *values: Any, **named: Any) -> None:
-        getattr(self._here, what)(name, *_as_files(self._here, what, name, values), **named)
+        getattr(self._here, what)(name, *as_files(self._here, what, name, values), **named)
         remember(self._metrics, what, name, values, named)
         if what in ("upload_file", "log_image"):
             self._uploaded.add(name)
@@ -357,7 +357,7 @@ def _data_of(name: str, value: Any) -> Mapping[str, Any]:
     return data
 
 
-def _as_files(here: StepContext, what: str, name: str, values: Iterable[Any]) -> Iterator[Any]:
+def as_files(here: StepContext, what: str, name: str, values: Iterable[Any]) -> Iterator[Any]:
     """What is to be kept as a file, as one."""
     for value in values:
         if what == "upload_file" and hasattr(value, "read"):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipelite.azureml.core import VERSION
 from pipelite.azureml.data.output_dataset_config import OutputFileDatasetConfig
 
 __all__ = ["FileDataset", "OutputFileDatasetConfig", "TabularDataset"]
+
+__version__ = VERSION
 
 
 def __getattr__(name: str) -> Any:

@@ -181,7 +181,11 @@ class PipelineIdVersion:
     """A version of an endpoint, and the pipeline that it is."""
 
     version: str
-    pipeline_id: str
+    pipeline: PublishedPipeline
+
+    @property
+    def pipeline_id(self) -> str:
+        return self.pipeline.id
 
 
 class PipelineEndpoint:
@@ -308,17 +312,16 @@ class PipelineEndpoint:
         ValueError
             If there is no such version.
         """
-        found = self._find(self.get_default_version() if version is None else version)
-        return PublishedPipeline.get(self.workspace, found.pipeline_id)
+        return self._find(self.get_default_version() if version is None else version).pipeline
 
     def list_versions(self) -> builtins.list[PipelineIdVersion]:
         """The versions, the oldest first."""
-        return [PipelineIdVersion(str(place), each) for place, each in enumerate(self._record.versions)]
+        versions = enumerate(self._record.versions)
+        return [PipelineIdVersion(str(place), PublishedPipeline.get(self.workspace, each)) for place, each in versions]
 
     def list_pipelines(self, active_only: bool = True) -> builtins.list[PublishedPipeline]:
         """The published pipelines that are its versions, the oldest first."""
-        found = [PublishedPipeline.get(self.workspace, each) for each in self._record.versions]
-        return [each for each in found if each.status == "Active" or not active_only]
+        return [each.pipeline for each in self.list_versions() if each.pipeline.status == "Active" or not active_only]
 
     def set_name(self, name: str) -> None:
         """Call it something else; its id stays.

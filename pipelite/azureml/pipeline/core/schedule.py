@@ -357,6 +357,12 @@ class Schedule:
     def get_schedules_for_pipeline_id(workspace: Workspace, pipeline_id: str) -> builtins.list[Schedule]:
         return Schedule.list(workspace, pipeline_id=pipeline_id)
 
+    @staticmethod
+    def get_schedules_for_pipeline_endpoint_id(
+        workspace: Workspace, pipeline_endpoint_id: str
+    ) -> builtins.list[Schedule]:
+        return Schedule.list(workspace, pipeline_endpoint_id=pipeline_endpoint_id)
+
     @property
     def id(self) -> str:
         return _state.make_id("schedule", self._name)
