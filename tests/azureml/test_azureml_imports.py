@@ -39,7 +39,9 @@ NAMES = {
     "azureml.pipeline.core": "Pipeline PipelineData PipelineParameter PipelineRun StepRun PublishedPipeline "
     "PipelineEndpoint Schedule ScheduleRecurrence TimeZone TrainingOutput StepSequence PipelineStep PortDataReference "
     "Module PipelineDraft",
-    "azureml.pipeline.core.graph": "PipelineParameter TrainingOutput PipelineData",
+    "azureml.pipeline.core.graph": "PipelineParameter TrainingOutput PipelineData InputPortDef OutputPortDef",
+    "azureml.pipeline.core.module": "Module ModuleVersion",
+    "azureml.pipeline.core.pipeline_draft": "PipelineDraft",
     "azureml.pipeline.core.pipeline": "Pipeline",
     "azureml.pipeline.core.run": "PipelineRun StepRun",
     "azureml.pipeline.core.schedule": "Schedule ScheduleRecurrence TimeZone",

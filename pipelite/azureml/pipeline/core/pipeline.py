@@ -48,63 +48,27 @@ class StepSequence:
         return iter(self.steps)
 
 
-class Pipeline:
-    """Steps and what they wait for.
+class WrittenPipeline:
+    """A pipeline that is written as a module, with which all else is done."""
 
-    Raises
-    ------
-    ValueError
-        If a script is not there, or two parameters of one name differ.
-    """
-
-    def __init__(
-        self,
-        workspace: Workspace,
-        steps: Any,
-        description: str | None = None,
-        default_datastore: Any = None,
-        default_source_directory: str | os.PathLike[str] | None = None,
-        resolve_closure: bool = True,
-        **kwargs: Any,
-    ) -> None:
-        unknown = [name for name in kwargs if not name.startswith("_workflow")]
-        if unknown:
-            raise ValueError(f"Pipeline() takes no {unknown[0]!r}")
+    def __init__(self, workspace: Workspace, description: str | None) -> None:
         self.workspace = workspace
         self.description = description
-        self.default_datastore = default_datastore
-        given = list(dict.fromkeys(iter_steps(steps)))
-        if not given:
-            raise ValueError("a pipeline needs a step")
-        self.steps, self._circles = _in_order(given, resolve_closure=resolve_closure)
-        for step in self.steps:
-            if hasattr(step, "default_source_directory"):
-                step.default_source_directory = (
-                    None if default_source_directory is None else os.fspath(default_source_directory)
-                )
-            step.workspace = workspace
-            step.check()
-        self._parameters = {each.name: each for each in collect_parameters(self.steps)}
         self._native: NativePipeline[Any, Any] | None = None
 
     @property
     def code(self) -> str:
-        """The module that it is: an ordinary pipeline.
+        """The module that it is: an ordinary pipeline."""
+        raise NotImplementedError
 
-        Raises
-        ------
-        ValueError
-            If steps wait for each other in a circle, or one reads what no step writes.
-        """
-        writer = Writer(by_definition=counts_by_definition(self.workspace.store))
-        self.write(writer, writer.reserve(FUNCTION, self.steps))
-        return writer.text(self.description)
+    @property
+    def step_names(self) -> list[str]:
+        """What its steps were called."""
+        raise NotImplementedError
 
-    def write(self, writer: Writer, function: str, **options: Any) -> None:
-        """Write it as a function of a module; raises as `code` does."""
-        if self._circles:
-            raise ValueError(self._circles[0])
-        writer.add(self.steps, function, **options)
+    def values(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Values of parameters, as the pipeline takes them."""
+        raise NotImplementedError
 
     @property
     def native(self) -> NativePipeline[Any, Any]:
@@ -113,33 +77,6 @@ class Pipeline:
             self.workspace.remember()
             self._native = load(self.workspace.native.path, self.code)
         return self._native
-
-    def validate(self) -> list[Any]:
-        """What is wrong with it, such as steps that wait for each other or read what no step writes; nothing is run."""
-        try:
-            self.native.trace(**self.values({}))
-        except (ValueError, PipeliteError) as exc:
-            return [exc]
-        return []
-
-    def values(self, given: Mapping[str, Any], *, is_text: bool = False) -> dict[str, Any]:
-        """Values of parameters, checked as `Experiment.submit` does.
-
-        Raises
-        ------
-        UserErrorException
-            If there is no such parameter, or a value is of another type than the default.
-        """
-        found: dict[str, Any] = {}
-        for name, value in given.items():
-            parameter = self._parameters.get(name)
-            if parameter is None:
-                known = ", ".join(self._parameters) or "none"
-                raise UserErrorException(f"pipeline parameter {name!r} does not exist; there are: {known}")
-            native = checked(parameter, value)
-            is_data = isinstance(native, Dataset) and counts_by_definition(self.workspace.store)
-            found[name] = by_definition(native) if is_data else native
-        return found
 
     def submit(
         self,
@@ -195,8 +132,120 @@ class Pipeline:
             name=name or "Pipeline",
             version=version,
             description=description,
-            steps=[each.name for each in self.steps],
+            steps=self.step_names,
         )
+
+    def keep(self) -> dict[str, Any]:
+        """It as plain JSON: what a `KeptPipeline` is made of."""
+        return {"code": self.code, "description": self.description, "steps": self.step_names}
+
+
+class KeptPipeline(WrittenPipeline):
+    """A pipeline as it was written before; `keep` of the other gave what it is made of."""
+
+    def __init__(self, workspace: Workspace, code: str, description: str | None, steps: Sequence[str]) -> None:
+        super().__init__(workspace, description)
+        self._code = code
+        self._steps = list(steps)
+
+    @property
+    def code(self) -> str:
+        return self._code
+
+    @property
+    def step_names(self) -> list[str]:
+        return self._steps
+
+    def values(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(given)
+
+
+class Pipeline(WrittenPipeline):
+    """Steps and what they wait for.
+
+    Raises
+    ------
+    ValueError
+        If a script is not there, or two parameters of one name differ.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        steps: Any,
+        description: str | None = None,
+        default_datastore: Any = None,
+        default_source_directory: str | os.PathLike[str] | None = None,
+        resolve_closure: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        unknown = [name for name in kwargs if not name.startswith("_workflow")]
+        if unknown:
+            raise ValueError(f"Pipeline() takes no {unknown[0]!r}")
+        super().__init__(workspace, description)
+        self.default_datastore = default_datastore
+        given = list(dict.fromkeys(iter_steps(steps)))
+        if not given:
+            raise ValueError("a pipeline needs a step")
+        self.steps, self._circles = _in_order(given, resolve_closure=resolve_closure)
+        for step in self.steps:
+            if hasattr(step, "default_source_directory"):
+                step.default_source_directory = (
+                    None if default_source_directory is None else os.fspath(default_source_directory)
+                )
+            step.workspace = workspace
+            step.check()
+        self._parameters = {each.name: each for each in collect_parameters(self.steps)}
+
+    @property
+    def step_names(self) -> list[str]:
+        return [each.name for each in self.steps]
+
+    @property
+    def code(self) -> str:
+        """The module that it is: an ordinary pipeline.
+
+        Raises
+        ------
+        ValueError
+            If steps wait for each other in a circle, or one reads what no step writes.
+        """
+        writer = Writer(by_definition=counts_by_definition(self.workspace.store))
+        self.write(writer, writer.reserve(FUNCTION, self.steps))
+        return writer.text(self.description)
+
+    def write(self, writer: Writer, function: str, **options: Any) -> None:
+        """Write it as a function of a module; raises as `code` does."""
+        if self._circles:
+            raise ValueError(self._circles[0])
+        writer.add(self.steps, function, **options)
+
+    def validate(self) -> list[Any]:
+        """What is wrong with it, such as steps that wait for each other or read what no step writes; nothing is run."""
+        try:
+            self.native.trace(**self.values({}))
+        except (ValueError, PipeliteError) as exc:
+            return [exc]
+        return []
+
+    def values(self, given: Mapping[str, Any], *, is_text: bool = False) -> dict[str, Any]:
+        """Values of parameters, checked as `Experiment.submit` does.
+
+        Raises
+        ------
+        UserErrorException
+            If there is no such parameter, or a value is of another type than the default.
+        """
+        found: dict[str, Any] = {}
+        for name, value in given.items():
+            parameter = self._parameters.get(name)
+            if parameter is None:
+                known = ", ".join(self._parameters) or "none"
+                raise UserErrorException(f"pipeline parameter {name!r} does not exist; there are: {known}")
+            native = checked(parameter, value)
+            is_data = isinstance(native, Dataset) and counts_by_definition(self.workspace.store)
+            found[name] = by_definition(native) if is_data else native
+        return found
 
 
 _PLANNED = {

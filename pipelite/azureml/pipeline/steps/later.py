@@ -280,12 +280,6 @@ class RScriptStep(LaterStep):
     instead = "run it by a CommandStep(command='Rscript ...')"
 
 
-class ModuleStep(LaterStep):
-    """A module that was kept on its own."""
-
-    instead = "make its script a PythonScriptStep"
-
-
 class SynapseSparkStep(LaterStep):
     """A script on Spark in Synapse."""
 
