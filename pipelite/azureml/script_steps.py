@@ -274,7 +274,7 @@ def dataset_id(dataset: Dataset) -> str:
     """The id of a dataset, by which `azureml.core.Dataset.get_by_id` finds it."""
     from pipelite.azureml.core.dataset import of_native
 
-    made: str = of_native(dataset).id
+    made: str = of_native(dataset).definition_id
     return made
 
 

@@ -316,7 +316,7 @@ def collect_parameters(steps: Sequence[PipelineStep]) -> list[PipelineParameter]
 
 def _differs(one: Any, other: Any) -> bool:
     if isinstance(one, AbstractDataset) and isinstance(other, AbstractDataset):
-        return one.id != other.id
+        return one.definition_id != other.definition_id
     return type(one) is not type(other) or bool(one != other)
 
 

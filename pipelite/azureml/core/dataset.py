@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelite.azureml import _state
 from pipelite.azureml._notices import note_ignored
+from pipelite.azureml.core.dataset_names import find_native, is_saved, reserve_native, saved_name, to_given
 from pipelite.azureml.core.datastore import Datastore
 from pipelite.azureml.data.datapath import DataPath
 from pipelite.azureml.exceptions import UserErrorException
@@ -64,7 +66,10 @@ class AbstractDataset:
 
     @property
     def name(self) -> str | None:
-        return self._native.name
+        native = self._native.name
+        if native is None or is_saved(native):
+            return None
+        return to_given(_state.open_workspace().store, native)
 
     @property
     def version(self) -> int | None:
@@ -72,20 +77,28 @@ class AbstractDataset:
 
     @property
     def id(self) -> str:
-        """The same for the same definition."""
+        """The same for the same definition. From now on the dataset is found by it, as if it were registered."""
+        with contextlib.suppress(PipeliteError):
+            # What is not there cannot be kept; it has an id all the same.
+            save(self)
+        return self.definition_id
+
+    @property
+    def definition_id(self) -> str:
+        """The id alone."""
         return self._native.definition.id
 
     @property
     def description(self) -> str | None:
-        return self._record().description if self.name else None
+        return self._record().description if self._native.name else None
 
     @property
     def tags(self) -> Mapping[str, str]:
-        return dict(self._record().tags) if self.name else {}
+        return dict(self._record().tags) if self._native.name else {}
 
     def _record(self) -> Any:
-        assert self.name is not None
-        return _state.open_workspace().datasets.record(self.name, self.version)
+        assert self._native.name is not None
+        return _state.open_workspace().datasets.record(self._native.name, self.version)
 
     def register(
         self,
@@ -102,11 +115,12 @@ class AbstractDataset:
         UserErrorException
             If the name is taken, and `create_new_version` is not set.
         """
-        if name in workspace.native.datasets and not create_new_version:
+        called = reserve_native(workspace.store, name)
+        if called in workspace.native.datasets and not create_new_version:
             raise UserErrorException(
                 f"there is a dataset {name!r} already; create_new_version=True makes this its next version, unless it is the same"
             )
-        return of_native(self._native.register(name, description, tags))
+        return of_native(self._native.register(called, description, tags))
 
     def as_named_input(self, name: str) -> DatasetConsumptionConfig:
         """This dataset for a step, by a name."""
@@ -177,7 +191,7 @@ class TabularDataset(AbstractDataset):
         """Write it as files in a folder for each combination of some columns; gives a dataset of these."""
         native = self._native.partition_by(list(partition_keys), _place(target))
         if name:
-            native = native.register(name)
+            native = native.register(reserve_native(_state.open_workspace().store, name))
         return of_native(native)
 
     def to_csv_files(self, separator: str = ",") -> FileDataset:
@@ -259,7 +273,7 @@ class FileDataset(AbstractDataset):
         return self._unnamed().as_download(path_on_compute)
 
     def _unnamed(self) -> DatasetConsumptionConfig:
-        return self.as_named_input(f"input_{self.id[:8]}")
+        return self.as_named_input(f"input_{self.definition_id[:8]}")
 
 
 class MountContext:
@@ -373,7 +387,8 @@ class TabularDatasetFactory:
             file = Path(folder, "data.parquet")
             dataframe.to_parquet(file)
             store.native.upload(file, path)
-        native = NativeDataset.from_parquet_files((store.name, path)).register(name, description, tags)
+        called = reserve_native(store.workspace.store, name)
+        native = NativeDataset.from_parquet_files((store.name, path)).register(called, description, tags)
         made: TabularDataset = of_native(native)
         return made
 
@@ -423,14 +438,14 @@ class Dataset:
         """
         number = None if version in ("latest", None) else int(version)
         try:
-            native = workspace.native.datasets.get_version(name, number)
+            native = workspace.native.datasets.get_version(find_native(workspace.store, name), number)
         except UnknownNameError as exc:
             raise UserErrorException(str(exc)) from None
         return of_native(native)
 
     @staticmethod
     def get_by_id(workspace: Workspace, id: str) -> Any:
-        """A dataset by its id: one that a step was given, or a registered one.
+        """A dataset by its id: one that a step was given, a registered one, or one whose id was asked for.
 
         Raises
         ------
@@ -443,13 +458,28 @@ class Dataset:
         known = workspace.native.datasets
         kept = (of_native(known.get_version(each.name, each.version)) for each in known.records())
         for dataset in (*given, *kept):
-            if dataset.id == id:
+            if dataset.definition_id == id:
                 return dataset
         raise UserErrorException(f"there is no dataset with the id {id!r}, neither registered nor given to this step")
 
     @staticmethod
     def get_all(workspace: Workspace) -> Mapping[str, Any]:
         return workspace.datasets
+
+
+def save(dataset: AbstractDataset) -> NativeDataset:
+    """A dataset as one that the workspace keeps: it itself if it is registered, else a copy that goes by its id.
+
+    Raises
+    ------
+    PipeliteError
+        If its data are not there.
+    """
+    native = dataset.native
+    if native.name is not None and not native.definition.operations:
+        return native
+    known, name = _state.open_workspace().datasets, saved_name(dataset.definition_id)
+    return known[name] if name in known else native.register(name)
 
 
 def of_native(native: NativeDataset) -> Any:

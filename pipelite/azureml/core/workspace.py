@@ -156,8 +156,12 @@ class Workspace:
     def datasets(self) -> Mapping[str, Any]:
         """The latest version of each."""
         from pipelite.azureml.core.dataset import Dataset
+        from pipelite.azureml.core.dataset_names import is_saved, to_given
 
-        return Views(lambda: iter(self.native.datasets), lambda name: Dataset.get_by_name(self, name))
+        def names() -> Iterator[str]:
+            return (to_given(self.store, each) for each in self.native.datasets if not is_saved(each))
+
+        return Views(names, lambda name: Dataset.get_by_name(self, name))
 
     @property
     def compute_targets(self) -> Mapping[str, Any]:

@@ -15,7 +15,7 @@ from pipelite.api.publishing import Endpoint, find_server, warn_if_not_served
 from pipelite.api.publishing import PublishedPipeline as NativePublished
 from pipelite.automate import NumberedEndpoint
 from pipelite.azureml import _state
-from pipelite.azureml.core.dataset import AbstractDataset
+from pipelite.azureml.core.dataset import AbstractDataset, save
 from pipelite.azureml.data.datapath import DataPath
 from pipelite.azureml.exceptions import UserErrorException
 from pipelite.errors import NotFoundError, PipeliteError, PublishError
@@ -454,7 +454,7 @@ def to_values(given: Mapping[str, Any]) -> dict[str, Any]:
     Raises
     ------
     UserErrorException
-        If one is a dataset that is not registered and more than a path.
+        If one is a dataset that is not registered, and its data are not there.
     """
     return {name: _to_value(name, value) for name, value in given.items()}
 
@@ -465,11 +465,15 @@ def _to_value(name: str, value: Any) -> Any:
     if not isinstance(value, AbstractDataset):
         return value
     native = value.native
-    if native.name is not None and not native.definition.operations:
-        return str(native)
     sources = native.definition.sources
-    if native.definition.format == "files" and len(sources) == 1 and sources[0].datastore is not None:
+    if (
+        native.name is None
+        and native.definition.format == "files"
+        and len(sources) == 1
+        and sources[0].datastore is not None
+    ):
         return f"{sources[0].datastore}/{sources[0].path}"
-    raise UserErrorException(
-        f"pipeline parameter {name!r} is a dataset that is not registered, which a request cannot carry; register() it"
-    )
+    try:
+        return str(save(value))
+    except PipeliteError as exc:
+        raise UserErrorException(f"pipeline parameter {name!r}: {exc}") from exc
