@@ -13,13 +13,17 @@ import textwrap
 import tokenize
 from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from pipelite.azureml.exceptions import NotOnOneBoxError
 from pipelite.azureml.hints import find_hint
+from pipelite.azureml.missing import find_way_out
 from pipelite.azureml.notebooks import fill_in, name_of, read_cells
+
+if TYPE_CHECKING:
+    from pipelite.azureml.pipeline.steps.later import LaterStep
 
 _SDK = "azureml"
 _OURS = "pipelite.azureml"
@@ -229,7 +233,8 @@ class _Checker(ast.NodeVisitor):
             return _Foreign(name)
         module = _find_module(name)
         if module is None:
-            self._problem(node, name, "there is no such module here")
+            instead = find_way_out(name)
+            self._problem(node, name, f"there is no such module here{f'; {instead}' if instead else ''}")
             return None
         self._use(node, name)
         return _Named(name, module)
@@ -438,6 +443,13 @@ def _is_step(cls: type) -> bool:
     return issubclass(cls, PipelineStep)
 
 
+def _as_later(cls: type) -> type[LaterStep] | None:
+    """A class of steps that cannot be run; None if it is none."""
+    from pipelite.azureml.pipeline.steps.later import LaterStep
+
+    return cls if issubclass(cls, LaterStep) else None
+
+
 def _may_have(cls: type, name: str) -> bool:
     """Whether objects of a class may have an attribute that the class itself has not."""
     if hasattr(cls, "__getattr__"):
@@ -469,6 +481,9 @@ def _result(function: _Named) -> Any:
 def _find_refusal(function: Callable[..., Any] | None) -> str | None:
     """Why a function does nothing but refuse; None if it does something."""
     if isinstance(function, type):
+        later = _as_later(function)
+        if later is not None:
+            return later.refusal()
         function = function.__init__  # type: ignore[misc]
     function = getattr(function, "__func__", getattr(function, "func", function))
     if not inspect.isfunction(function):

@@ -12,10 +12,12 @@ import attrs
 
 from pipelite.azureml.core.dataset import AbstractDataset
 from pipelite.azureml.core.experiment import Experiment
+from pipelite.azureml.core.script_run import _OfflineRun
 from pipelite.azureml.data.datapath import DataPath
 from pipelite.azureml.exceptions import AzureMLException
 from pipelite.azureml.identities import counts_by_definition
-from pipelite.azureml.pipeline.core.pipeline import Pipeline
+from pipelite.azureml.pipeline.core.pipeline import Pipeline, WrittenPipeline
+from pipelite.azureml.pipeline.core.pipeline_draft import PipelineDraft
 from pipelite.azureml.pipeline.core.published import PipelineEndpoint, PublishedPipeline
 from pipelite.azureml.pipeline.core.schedule import Schedule
 from pipelite.azureml.running import run_file
@@ -150,7 +152,7 @@ def _line_of(stop: BaseException, file: str) -> str:
 
 
 class _NotRun:
-    """What a script gets in the place of a run, of something published, or of a schedule."""
+    """What a script gets in the place of a run, of something published, of a schedule, or of a draft."""
 
     id = name = "not-run"
     status = "Active"
@@ -172,6 +174,15 @@ class _NotRun:
     def publish_pipeline(self, name: str, *_: Any, **__: Any) -> _NotRun:
         if self._noted is not None:
             self._noted.names.append(name)
+        return self
+
+    def update(self, *_: Any, **__: Any) -> None:
+        """Change nothing."""
+
+    def submit_run(self) -> _NotRun:
+        return self
+
+    def publish(self) -> _NotRun:
         return self
 
     def __repr__(self) -> str:
@@ -226,14 +237,21 @@ def _recording(noted: dict[Pipeline, _Noted]) -> Iterator[None]:
     def add(self: PipelineEndpoint, pipeline: Any) -> None:
         publish_endpoint(None, self.name, "", pipeline)
 
+    def keep_draft(workspace: Any, pipeline: Pipeline, name: str | None = None, *_: Any, **__: Any) -> Any:
+        return pipeline.publish(name)
+
     def start_nothing(*_: Any, **__: Any) -> _NotRun:
         return _NotRun()
 
     replaced: list[tuple[Any, str, Any]] = [
         (Experiment, "submit", submit_any),
+        (Experiment, "start_logging", lambda *_, **__: _OfflineRun()),
         (Pipeline, "__init__", init),
-        (Pipeline, "submit", submit),
-        (Pipeline, "publish", publish),
+        (WrittenPipeline, "submit", submit),
+        (WrittenPipeline, "publish", publish),
+        (PipelineDraft, "create", staticmethod(keep_draft)),
+        (PipelineDraft, "get", staticmethod(start_nothing)),
+        (PipelineDraft, "list", staticmethod(start_nothing)),
         (PublishedPipeline, "submit", start_nothing),
         (PipelineEndpoint, "publish", staticmethod(publish_endpoint)),
         (PipelineEndpoint, "add", add),

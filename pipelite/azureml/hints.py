@@ -28,8 +28,12 @@ _REMOVED: tuple[tuple[str, str], ...] = (
         "pandas removed Series.{0}: pd.concat, .loc or .items take its place, or give the step an environment with pandas<2",
     ),
     (
-        r"No module named '(sklearn_pandas|azureml\._restclient|azureml\._vendor|msrest\S*|adal)'",
-        "{0} is not here: it belonged to the SDK or has to be installed",
+        r"No module named '(msrest\S*|adal|azure\.common\S*)'",
+        "{0} came with the SDK; errors of workspaces, datastores and datasets are azureml.exceptions.UserErrorException here",
+    ),
+    (
+        r"No module named '(sklearn_pandas)'",
+        "{0} has to be installed; scikit-learn's ColumnTransformer takes its place",
     ),
     (
         r"get_feature_names\b(?!_out)",

@@ -17,6 +17,8 @@ else:
     # Of that module nothing is needed, and each script of a step would wait for it.
     Loader = MetaPathFinder = object
 
+from pipelite.azureml.missing import find_way_out
+
 _NAME = "azureml"
 #: The package that all modules of that name are.
 _OURS = "pipelite.azureml"
@@ -35,6 +37,9 @@ class _Aliases(MetaPathFinder):
         ours = _OURS + name[len(_NAME) :]
         found = importlib.util.find_spec(ours)
         if found is None:
+            instead = find_way_out(name)
+            if instead is not None:
+                raise ModuleNotFoundError(f"there is no {name} here: {instead}", name=name)
             return None
         return ModuleSpec(name, _Alias(ours), is_package=found.submodule_search_locations is not None)
 

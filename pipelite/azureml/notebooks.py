@@ -125,6 +125,10 @@ def _write(written: Written, namespace: dict[str, Any]) -> None:
 
 
 def _read_cell(number: int, source: str) -> Cell:
+    # As IPython does, where the whole cell is indented like its first line.
+    indent = re.match(r"(?:[ \t]*\n)*([ \t]+)\S", source)
+    if indent is not None:
+        source = re.sub(f"(?m)^{indent[1]}", "", source)
     # A magic of the cell may stand behind empty lines.
     first, _, rest = source.lstrip().partition("\n")
     if not first.startswith("%%"):

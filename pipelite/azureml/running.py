@@ -21,6 +21,8 @@ def run_file(file: str, arguments: Sequence[str] = ()) -> None:
     path = os.path.abspath(file)
     sys.argv = [file, *arguments]
     sys.path[0] = os.path.dirname(path)
+    # The SDK had it loaded, and scripts that only say `import urllib` rely on that.
+    importlib.import_module("urllib.request")
     module = _main("__main__")
     if path.endswith(".ipynb"):
         # As Jupyter has it: modules are looked for where the notebook has gone. A notebook has no `__file__`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pipelite.azureml.hints import explain
 from pipelite.azureml.importing import SHIM
 from pipelite.define import Step
-from pipelite.errors import CommandError
+from pipelite.errors import CommandError, PipeliteError
 from pipelite.execute import StepContext, current_run
 from pipelite.steps import Input, Output
 from pipelite.steps.commands import encode, find_source, make_step, source_folder, take_list
@@ -29,7 +30,7 @@ from pipelite.steps.running import (
     run_with,
 )
 from pipelite.steps.spark import spark_command
-from pipelite.store import get_run, hold_store
+from pipelite.store import get_run, hold_store, take_snapshot
 
 if TYPE_CHECKING:
     from pipelite.data import Dataset
@@ -156,6 +157,25 @@ def script_step(
     )
 
 
+def copy_source(file: str, source_directory: str | os.PathLike[str], target: Path, where: str) -> None:
+    """Copy what a step with this script would be given of its source directory.
+
+    Raises
+    ------
+    ValueError
+        If the script is not there, or the folder is over its limits.
+    """
+    try:
+        _, source = find_source(file, source_directory, SIZE_LIMIT_BYTES, where, **SNAPSHOT)
+        names = take_snapshot(source).files or {}
+    except PipeliteError as exc:
+        raise ValueError(f"{where}: {exc}") from exc
+    for name in names:
+        copy = target / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(os.path.join(source.path, name), copy)
+
+
 def _iter_outputs(words: Sequence[Any]) -> Iterator[Output]:
     for each in words:
         if isinstance(each, list):
@@ -256,7 +276,7 @@ def dataset_id(dataset: Dataset) -> str:
     """The id of a dataset, by which `azureml.core.Dataset.get_by_id` finds it."""
     from pipelite.azureml.core.dataset import of_native
 
-    made: str = of_native(dataset).id
+    made: str = of_native(dataset).definition_id
     return made
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from pipelite.azureml.core.dataset import AbstractDataset, label_of
+from pipelite.azureml.core.dataset import AbstractDataset
 from pipelite.azureml.data.data_reference import DataReference
 from pipelite.azureml.data.datapath import DataPath
 from pipelite.azureml.data.output_dataset_config import Origin
@@ -114,8 +114,7 @@ class Writer:
         self._calls.append(_Call(result, f"{self._defined[step]}({given})", after))
         for port in step.output_ports:
             if port.registered_as:
-                label = label_of(step.workspace, port.registered_as)
-                self._registered[f"{self._shown_names[step]}/{port.name}"] = label
+                self._registered[f"{self._shown_names[step]}/{port.name}"] = port.registered_as
             if port.pipeline_output:
                 self._outputs[port.pipeline_output] = Code(f"{self._result(step)}[{port.name!r}]")
 
@@ -314,7 +313,7 @@ def collect_parameters(steps: Sequence[PipelineStep]) -> list[PipelineParameter]
 
 def _differs(one: Any, other: Any) -> bool:
     if isinstance(one, AbstractDataset) and isinstance(other, AbstractDataset):
-        return one.id != other.id
+        return one.definition_id != other.definition_id
     return type(one) is not type(other) or bool(one != other)
 
 

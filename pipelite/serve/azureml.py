@@ -43,6 +43,8 @@ _STATUSES = {
 }
 _EXPERIMENT = re.compile(r"[a-zA-Z0-9][\w-]{0,254}\Z", re.ASCII)
 _MOST_DESCRIBED = 10_000
+#: The tag of a run with the names of values that its pipeline has no parameter for.
+UNKNOWN = "azureml.unknown_parameters"
 
 _TEXT = {"type": "string"}
 _FREE = {"type": "object"}
@@ -171,7 +173,12 @@ def _submit(call: Call, version: PublishedVersion) -> Response:
             for name, each in _object(body, "DataSetDefinitionValueAssignments").items()
         },
     }
+    known = {spec.name for spec in version.parameters}
+    # As v1's service, which took values that its pipeline had no parameter for; here the run says so.
+    unknown = sorted(name for name in given if name not in known)
     tags = {str(name): _as_text(each) for name, each in _object(body, "tags").items()}
+    if unknown:
+        tags[UNKNOWN] = ", ".join(unknown)[:_MOST_DESCRIBED]
     if len(tags) > MOST_TAGS:
         raise invalid(f"there are more than {MOST_TAGS} tags", parameter="tags")
     parent = call.query.get("parentRunId") or _text(body, "ParentRunId")
@@ -180,7 +187,8 @@ def _submit(call: Call, version: PublishedVersion) -> Response:
     goes_on = body.get("ContinueRunOnStepFailure")
     if goes_on is not None and not isinstance(goes_on, bool):
         raise invalid("ContinueRunOnStepFailure is true or false", parameter="ContinueRunOnStepFailure")
-    assignments = take_assignments(call, version, automate.read_loosely(version, given))
+    taken = {name: value for name, value in given.items() if name in known}
+    assignments = take_assignments(call, version, automate.read_loosely(version, taken))
     record, _ = automate.submit(
         service.store,
         version,
@@ -192,7 +200,7 @@ def _submit(call: Call, version: PublishedVersion) -> Response:
         requested_by=None if call.token is None else f"token {call.token.id}",
     )
     service.wake()
-    return answer(_as_entity(record, version, body, given))
+    return answer(_as_entity(record, version, body, taken))
 
 
 def _as_entity(
@@ -211,7 +219,7 @@ def _as_entity(
         "GraphId": version.content,
         "IsSubmitted": True,
         "HasErrors": False,
-        "HasWarnings": False,
+        "HasWarnings": UNKNOWN in record.tags,
         "ParameterAssignments": {name: _as_text(value) for name, value in given.items()},
         "DataPathAssignments": body.get("DataPathAssignments") or {},
         "DataSetDefinitionValueAssignments": body.get("DataSetDefinitionValueAssignments") or {},

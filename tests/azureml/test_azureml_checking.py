@@ -130,8 +130,34 @@ def test_what_only_azure_could_do_is_found_with_what_to_do_instead(checked):
     by_name = {each.name: each.message for each in report.problems}
     assert "Dataset.from_sql" in by_name["azureml.core.Datastore.register_azure_sql_database"]
     assert by_name["azureml.pipeline.steps.AdlaStep"].startswith("Azure Data Lake Analytics was retired")
-    assert "azureml.pipeline.steps.RScriptStep" in by_name
+    assert by_name["azureml.pipeline.steps.RScriptStep"].startswith(
+        "RScriptStep cannot be run here; run it by a CommandStep"
+    )
     assert by_name["azureml.train.automl.AutoMLConfig"].startswith("AutoMLConfig cannot be submitted yet")
+
+
+def test_steps_and_modules_that_are_not_there_yet_are_found(checked):
+    report = checked("""
+        import azureml.opendatasets, azureml.contrib.notebook
+        from azureml.pipeline.steps import AutoMLStep, HyperDriveStep, ParallelRunStep
+        from azureml.train.automl.run import AutoMLRun
+        from azureml.telemetry import set_diagnostics_collection
+        AutoMLStep(name="search", automl_config=config)
+        HyperDriveStep(name="tune", hyperdrive_config=config)
+        ParallelRunStep(name="batch", parallel_run_config=config, inputs=[rides], output=scores)
+    """)
+
+    assert [(str(each.place), each.message) for each in report.problems[2:]] == [
+        ("main.py:3", "there is no such module here; it comes with AutoMLStep, in a later version"),
+        ("main.py:5", "AutoMLStep cannot be run here; it comes in a later version"),
+        ("main.py:6", "HyperDriveStep cannot be run here; it comes in a later version"),
+        ("main.py:7", "ParallelRunStep cannot be run here; it comes in a later version"),
+    ]
+    public, previews = report.problems[:2]
+    assert (public.name, previews.name) == ("azureml.opendatasets", "azureml.contrib.notebook")
+    assert "put the files that you need on a datastore" in public.message
+    assert "pipelite.steps.notebook" in previews.message
+    assert [each.name for each in report.steps] == ["AutoMLStep", "HyperDriveStep", "ParallelRunStep"]
 
 
 def test_removed_names_are_found_in_the_script_and_in_those_of_its_steps(checked):

@@ -93,7 +93,7 @@ TELL = """
 """
 TWO = """
     from azureml.core import Experiment, ScriptRunConfig, Workspace
-    from azureml.pipeline.core import Pipeline, PipelineEndpoint, PipelineParameter, Schedule, ScheduleRecurrence
+    from azureml.pipeline.core import Pipeline, PipelineDraft, PipelineEndpoint, PipelineParameter, Schedule, ScheduleRecurrence
     from azureml.pipeline.steps import PythonScriptStep
 
     ws = Workspace.create(name="shop")
@@ -104,7 +104,10 @@ TWO = """
     print("drafts", Pipeline(ws, [score]).validate())
     first = Pipeline(ws, [train])
     first.submit("train", pipeline_parameters={"rate": 0.25}, continue_on_step_failure=True)
+    with Experiment(ws, "notes").start_logging() as notes:
+        notes.log("rate", 0.5)
     second = Pipeline(ws, [score])
+    PipelineDraft.create(ws, name="Score now", pipeline=second, experiment_name="drafts").submit_run().wait_for_completion()
     endpoint = PipelineEndpoint.publish(ws, name="Score now", description="", pipeline=second)
     nightly = ScheduleRecurrence("Day", 1)
     Schedule.create(ws, "nightly", pipeline_id=endpoint.id, experiment_name="e", recurrence=nightly)
@@ -231,7 +234,7 @@ def test_a_script_with_several_pipelines_becomes_one_module_and_none_of_them_is_
 
 
 def test_a_script_that_fails_for_want_of_a_run_is_converted_up_to_there(folder):
-    write(folder / "wanting.py", TWO.partition("    second =")[0] + "    ws.models['made-by-the-run']\n")
+    write(folder / "wanting.py", TWO.partition("    with ")[0] + "    ws.models['made-by-the-run']\n")
 
     done = call(folder, "-m", "pipelite", "azureml", "convert", "wanting.py", "--output", "other/wanting.py")
 

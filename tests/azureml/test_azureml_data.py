@@ -98,6 +98,39 @@ def test_a_registered_dataset_is_found_by_its_id(ws, rides):
         Dataset.get_by_id(ws, "none")
 
 
+def test_a_dataset_is_found_by_an_id_that_was_asked_for_and_stays_unregistered(ws, rides):
+    few = rides.take(2)
+    assert few.id == few.id == rides.take(2).definition_id
+    again = Dataset.get_by_id(ws, few.id)
+    assert again.to_pandas_dataframe()["zone"].tolist() == ["a", "b"]
+    assert (again.name, list(ws.datasets)) == (None, [])
+    missing = Dataset.File.from_files("nowhere", validate=False)
+    with pytest.raises(UserErrorException, match="no dataset with the id"):
+        Dataset.get_by_id(ws, missing.id)
+
+
+def test_a_name_may_have_spaces_and_names_that_look_alike_are_others(ws, rides, store):
+    first = rides.register(ws, "city rides", description="all")
+    other = rides.take(1).register(ws, "city-rides")
+    digits = rides.take(2).register(ws, "2016 rides")
+    again = rides.take(2).register(ws, "city rides", create_new_version=True)
+    assert [(each.name, each.version) for each in (first, other, digits, again)] == [
+        ("city rides", 1),
+        ("city-rides", 1),
+        ("2016 rides", 1),
+        ("city rides", 2),
+    ]
+    assert first.description == "all"
+    assert set(ws.datasets) == {"city rides", "city-rides", "2016 rides"}
+    assert len(Dataset.get_by_name(ws, "city rides", version=1).to_pandas_dataframe()) == 3
+    assert len(ws.datasets["city-rides"].to_pandas_dataframe()) == 1
+    with pytest.raises(UserErrorException, match="a dataset 'city rides' already"):
+        rides.register(ws, "city rides")
+    frame = rides.to_pandas_dataframe()
+    made = Dataset.Tabular.register_pandas_dataframe(frame, (store, "frames"), "a frame", show_progress=False)
+    assert Dataset.get_by_name(ws, "a frame").id == made.id
+
+
 def test_rows_are_taken_skipped_split_and_chosen(rides):
     assert rides.take(2).to_pandas_dataframe()["zone"].tolist() == ["a", "b"]
     assert rides.skip(1).to_pandas_dataframe()["zone"].tolist() == ["b", "c"]

@@ -29,7 +29,7 @@ NAMES = {
     "azureml.core.resource_configuration": "ResourceConfiguration",
     "azureml.core.run": "Run _OfflineRun",
     "azureml.core.runconfig": "RunConfiguration DEFAULT_CPU_IMAGE DEFAULT_GPU_IMAGE DockerConfiguration CondaDependencies "
-    "MpiConfiguration",
+    "MpiConfiguration PyTorchConfiguration TensorflowConfiguration JarLibrary PyPiLibrary MavenLibrary",
     "azureml.core.script_run_config": "ScriptRunConfig",
     "azureml.core.webservice": "Webservice AciWebservice AksWebservice LocalWebservice",
     "azureml.core.workspace": "Workspace",
@@ -41,6 +41,7 @@ NAMES = {
     "azureml.data.dataset_consumption_config": "DatasetConsumptionConfig",
     "azureml.data.dataset_factory": "TabularDatasetFactory FileDatasetFactory DataType",
     "azureml.data.file_dataset": "FileDataset",
+    "azureml.data.sql_data_reference": "SqlDataReference",
     "azureml.data.output_dataset_config": "OutputFileDatasetConfig OutputTabularDatasetConfig",
     "azureml.data.tabular_dataset": "TabularDataset",
     "azureml.exceptions": "UserErrorException ActivityFailedException ExperimentExecutionException "
@@ -48,7 +49,9 @@ NAMES = {
     "azureml.pipeline.core": "Pipeline PipelineData PipelineParameter PipelineRun StepRun PublishedPipeline "
     "PipelineEndpoint Schedule ScheduleRecurrence TimeZone TrainingOutput StepSequence PipelineStep PortDataReference "
     "Module PipelineDraft",
-    "azureml.pipeline.core.graph": "PipelineParameter TrainingOutput PipelineData",
+    "azureml.pipeline.core.graph": "PipelineParameter TrainingOutput PipelineData InputPortDef OutputPortDef",
+    "azureml.pipeline.core.module": "Module ModuleVersion",
+    "azureml.pipeline.core.pipeline_draft": "PipelineDraft",
     "azureml.pipeline.core.pipeline": "Pipeline",
     "azureml.pipeline.core.run": "PipelineRun StepRun",
     "azureml.pipeline.core.schedule": "Schedule ScheduleRecurrence TimeZone",
@@ -59,8 +62,10 @@ NAMES = {
     "azureml.train.dnn": "TensorFlow PyTorch",
     "azureml.train.estimator": "Estimator",
     "azureml.train.hyperdrive": "HyperDriveConfig RandomParameterSampling GridParameterSampling BayesianParameterSampling "
-    "BanditPolicy MedianStoppingPolicy TruncationSelectionPolicy NoTerminationPolicy PrimaryMetricGoal choice randint uniform "
+    "HyperDriveRun BanditPolicy MedianStoppingPolicy TruncationSelectionPolicy NoTerminationPolicy PrimaryMetricGoal choice randint uniform "
     "quniform loguniform qloguniform normal qnormal lognormal qlognormal",
+    "azureml.telemetry": "set_diagnostics_collection",
+    "azureml.train.hyperdrive.run": "HyperDriveRun PrimaryMetricGoal",
     "azureml.train.sklearn": "SKLearn",
     "azureml.widgets": "RunDetails",
 }
@@ -73,6 +78,11 @@ SCRIPT = """
     import pipelite.azureml.core
 
     names = json.loads(sys.argv[1])
+    for module in ("azureml.opendatasets", "azureml.contrib.notebook", "azureml.train.automl.run"):
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as exc:
+            print(exc)
     for module, listed in names.items():
         found = importlib.import_module(module)
         for name in listed.split():
@@ -110,6 +120,15 @@ def run_script(ws, write, tmp_path):
 def test_a_script_runs_with_all_that_it_imports(run_script):
     assert run_script.stderr == ""
     assert run_script.stdout.splitlines() == [
+        (
+            "there is no azureml.opendatasets here: Azure's public data sets are not copied; put the files that you need on a "
+            "datastore, or read them by their URL: Dataset.Tabular.from_delimited_files(...), from_parquet_files(...)"
+        ),
+        (
+            "there is no azureml.contrib.notebook here: pipelite.steps.notebook runs a notebook as a step; a PythonScriptStep runs "
+            "it as a script"
+        ),
+        "there is no azureml.train.automl.run here: it comes with AutoMLStep, in a later version",
         "True Experiment __main__ ['--more']",
         "module azureml.pipeline.step is taken as azureml.pipeline.steps, which is how SDK v1 spells it; it refused the other",
         "No module named 'azureml.nothing'",

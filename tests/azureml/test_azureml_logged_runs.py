@@ -10,7 +10,7 @@ import textwrap
 
 import pytest
 
-from pipelite.azureml.core import Experiment, Run
+from pipelite.azureml.core import Experiment, Run, ScriptRunConfig
 from pipelite.azureml.exceptions import NotOnOneBoxError, UserErrorException
 from pipelite.errors import PipeliteError
 
@@ -187,3 +187,18 @@ def test_one_whose_process_is_gone_is_interrupted_with_what_it_had_logged(ws, no
     assert (run.get_status(), run.get_metrics()) == ("Failed", {"x": 1})
     with pytest.raises(PipeliteError, match="cannot be resumed"):
         native.resume()
+
+
+def test_what_was_submitted_ends_by_itself_and_knows_its_environment(ws, write):
+    write("scripts/child.py", "from azureml.core import Run\nRun.get_context().log('rate', 3)\n")
+    with Experiment(ws, "trial").start_logging() as run:
+        child = run.submit_child(ScriptRunConfig("scripts", script="child.py"))
+    with pytest.raises(NotOnOneBoxError, match="ends by itself; cancel"):
+        child.fail()
+    child.wait_for_completion()
+    assert [each.id for each in run.get_children()] == [child.id]
+    assert child.parent.id == run.id
+    assert child.get_metrics() == {"rate": 3}
+    assert child.get_environment().name == "project_environment"
+    with pytest.raises(Exception, match="not submitted with an environment"):
+        run.get_environment()

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from pipelite.azureml.core import Dataset, Model, Workspace
-from pipelite.azureml.core.compute import AksCompute
 from pipelite.azureml.core.model import InferenceConfig
 from pipelite.azureml.core.resource_configuration import ResourceConfiguration
 from pipelite.azureml.core.webservice import AciWebservice, Webservice
@@ -143,6 +142,3 @@ def test_a_service_is_refused_with_what_to_do(ws, model):
         Webservice(ws, "service")
     with pytest.raises(NotOnOneBoxError, match="builds no image"):
         Model.package(ws, [model], InferenceConfig(entry_script="score.py"))
-    for configuration in (AksCompute.provisioning_configuration, AksCompute.attach_configuration):
-        with pytest.raises(NotOnOneBoxError, match="cluster for services"):
-            configuration(location="here")

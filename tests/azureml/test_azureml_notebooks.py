@@ -120,6 +120,24 @@ def test_a_cell_of_another_language_is_left_out_and_one_that_is_timed_is_not(boo
     assert printed.err == "book.ipynb, cell 1: not run: %%bash\n"
 
 
+def test_a_cell_that_is_indented_as_a_whole_runs(book, capsys):
+    run_cells(book("\n    x = 3\n    if x:\n        x += 1\n\n    x", "  %%time\n  x"), {})
+
+    assert capsys.readouterr().out == "4\n4\n"
+
+
+def test_what_the_sdk_had_loaded_is_there_for_scripts_that_rely_on_it(book):
+    notebook = book(
+        "import urllib, azureml.core", "urllib.request.Request, azureml.data.__version__, azureml.exceptions"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelite.azureml", notebook], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_file_is_written_where_variables_say_and_appended_to(book, tmp_path):
     run_cells(book("name = 'a'", "%%writefile {name + 'b'}.txt\none $name", "%%writefile -a ab.txt\ntwo\n"), {})
 

@@ -240,6 +240,8 @@ def test_schedules_are_listed_by_what_they_are_of(shop, clock):
     assert listed(pipeline_id=shop.second.id) == {of_pipeline.id}
     assert listed(pipeline_endpoint_id=shop.endpoint.id) == {of_endpoint.id}
     assert [each.id for each in Schedule.get_schedules_for_pipeline_id(shop.ws, shop.second.id)] == [of_pipeline.id]
+    (followed,) = Schedule.get_schedules_for_pipeline_endpoint_id(shop.ws, pipeline_endpoint_id=shop.endpoint.id)
+    assert followed.id == of_endpoint.id
 
 
 def test_one_of_an_endpoint_runs_what_is_the_default_then_and_nothing_while_it_is_disabled(shop, clock):

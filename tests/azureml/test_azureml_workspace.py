@@ -15,17 +15,23 @@ from pipelite.azureml.core.authentication import (
     ServicePrincipalAuthentication,
 )
 from pipelite.azureml.core.compute import (
+    AksCompute,
     AmlCompute,
+    BatchCompute,
     ComputeTarget,
     DatabricksCompute,
     DataFactoryCompute,
+    HDInsightCompute,
+    KustoCompute,
     RemoteCompute,
+    SynapseCompute,
 )
 from pipelite.azureml.core.compute_target import ComputeTargetException
 from pipelite.azureml.core.conda_dependencies import CondaDependencies
 from pipelite.azureml.core.runconfig import DEFAULT_CPU_IMAGE, DockerConfiguration
 from pipelite.azureml.data.azure_storage_datastore import AzureBlobDatastore, AzureFileDatastore
-from pipelite.azureml.exceptions import UserErrorException
+from pipelite.azureml.data.sql_data_reference import SqlDataReference
+from pipelite.azureml.exceptions import NotOnOneBoxError, UserErrorException
 from pipelite.azureml.train.estimator import Estimator
 from pipelite.store.tokens import find_token
 
@@ -131,6 +137,39 @@ def test_a_cluster_of_another_kind_is_not_there(ws):
     assert isinstance(ComputeTarget(ws, "vm"), RemoteCompute)
 
 
+def test_machines_and_clusters_elsewhere_are_attached_as_this_box(ws, capsys):
+    attached = {
+        "vm": RemoteCompute.attach_configuration(username="ann", address="10.0.0.5", password="hush"),
+        "spark": HDInsightCompute.attach_configuration(username="ann", address="10.0.0.6", password="hush"),
+        "batch": BatchCompute.attach_configuration(resource_group="g", account_name="a"),
+        "kusto": KustoCompute.attach_configuration("g", "w", application_key="hush"),
+        "kubernetes": AksCompute.attach_configuration(resource_group="g", cluster_name="c"),
+        "pool": SynapseCompute.attach_configuration(None, type="SynapseSpark", pool_name="p"),
+    }
+    for name, configuration in attached.items():
+        ComputeTarget.attach(ws, name, configuration)
+    assert {name: each.type for name, each in ws.compute_targets.items()} == {
+        "vm": "VirtualMachine",
+        "spark": "HDInsight",
+        "batch": "Batch",
+        "kusto": "Kusto",
+        "kubernetes": "AKS",
+        "pool": "SynapseSpark",
+    }
+    assert isinstance(RemoteCompute(ws, "vm"), RemoteCompute)
+    assert "hush" not in ws.native.path.joinpath("pipelite.db").read_bytes().decode("latin-1")
+    assert capsys.readouterr().err.count("how to sign in there") == 1
+
+
+def test_a_cluster_is_described_and_changed(ws):
+    cluster = ComputeTarget.create(ws, "cpu", AmlCompute.provisioning_configuration(min_nodes=1, max_nodes=2))
+    cluster.update(max_nodes=5, idle_seconds_before_scaledown=60)
+    assert (cluster.max_nodes, AmlCompute(ws, "cpu").max_nodes, AmlCompute(ws, "cpu").min_nodes) == (5, 5, 1)
+    assert [each["nodeState"] for each in cluster.list_nodes()] == ["idle"]
+    (size,) = AmlCompute.supported_vmsizes(workspace=ws, location="here")
+    assert (size["name"], size["vCPUs"]) == ("local", os.cpu_count())
+
+
 def test_a_target_of_the_workspace_itself_is_there_as_a_cluster(ws):
     ws.native.compute["gpu"] = {"kind": "local"}
     assert ComputeTarget(ws, "gpu").name == "gpu"
@@ -191,6 +230,32 @@ def test_registered_environments_count_up_and_curated_ones_are_always_there(ws, 
     for wrong in (("none", None), ("batch_env", "3")):
         with pytest.raises(UserErrorException):
             Environment.get(ws, *wrong)
+
+
+def test_an_environment_of_a_dockerfile_is_recorded_with_its_packages(ws, write, capsys):
+    write("Dockerfile", "FROM somewhere\n")
+    write("requirements.txt", "pandas\n")
+    made = Environment.from_dockerfile("r", "Dockerfile", pip_requirements="requirements.txt").register(ws)
+    again = Environment.get(ws, "r")
+    assert again.docker.base_dockerfile == made.docker.base_dockerfile == "FROM somewhere\n"
+    assert again.docker.base_image is None
+    assert again.packages == ["pandas"]
+    assert Environment.from_dockerfile("s", "FROM there\nRUN it").native_code() is None
+    assert capsys.readouterr().err.count("container image") == 1
+
+
+def test_databases_and_retired_stores_are_refused_with_a_way_out(ws):
+    for register in (
+        Datastore.register_azure_sql_database,
+        Datastore.register_azure_postgre_sql,
+        Datastore.register_azure_my_sql,
+    ):
+        with pytest.raises(NotOnOneBoxError, match=r"datastore 'rows': .*Dataset\.from_sql"):
+            register(workspace=ws, datastore_name="rows", server_name="s", database_name="d")
+    with pytest.raises(NotOnOneBoxError, match="register_azure_data_lake_gen2"):
+        Datastore.register_azure_data_lake(ws, datastore_name="lake", store_name="s")
+    with pytest.raises(NotOnOneBoxError, match=r"Dataset\.from_sql"):
+        SqlDataReference(datastore=None, data_reference_name="rows", sql_query="select 1")
 
 
 def test_an_estimator_takes_its_packages_and_says_what_it_does_not_use(ws, write, capsys):

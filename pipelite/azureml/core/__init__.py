@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipelite.azureml.core.run import Run
     from pipelite.azureml.core.runconfig import RunConfiguration
     from pipelite.azureml.core.script_run_config import ScriptRunConfig
+    from pipelite.azureml.core.webservice import Webservice
     from pipelite.azureml.core.workspace import Workspace
 
 #: The last version of the SDK whose names these are.
@@ -34,6 +35,7 @@ __all__ = [
     "Run",
     "RunConfiguration",
     "ScriptRunConfig",
+    "Webservice",
     "Workspace",
 ]
 
@@ -49,6 +51,7 @@ _MODULES = {
     "Run": "run",
     "RunConfiguration": "runconfig",
     "ScriptRunConfig": "script_run_config",
+    "Webservice": "webservice",
     "Workspace": "workspace",
 }
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import builtins
+import os
+import socket
 from collections.abc import Mapping
 from typing import Any
 
 from pipelite.azureml import _state
 from pipelite.azureml._notices import note_ignored
-from pipelite.azureml.exceptions import ComputeTargetException, NotOnOneBoxError, UserErrorException
+from pipelite.azureml.exceptions import ComputeTargetException, UserErrorException
 
 _KIND = "compute"
 
@@ -159,6 +162,33 @@ class AmlCompute(ComputeTarget):
             tags=dict(tags or {}),
         )
 
+    @staticmethod
+    def supported_vmsizes(workspace: Any, location: str | None = None) -> builtins.list[dict[str, Any]]:
+        """This machine, as the one size that there is."""
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return [{"name": "local", "vCPUs": os.cpu_count(), "gpus": 0, "memoryGB": round(memory / 2**30, 1)}]
+
+    def list_nodes(self) -> builtins.list[dict[str, Any]]:
+        """One node: this machine."""
+        return [{"nodeId": socket.gethostname(), "nodeState": "idle", "runId": None}]
+
+    def update(
+        self,
+        min_nodes: int | None = None,
+        max_nodes: int | None = None,
+        idle_seconds_before_scaledown: int | None = None,
+    ) -> None:
+        """Change what is known of it."""
+        if idle_seconds_before_scaledown is not None:
+            note_ignored("the size of a cluster's machines, their priority, and how long they stay idle")
+        changes = {"min_nodes": min_nodes, "max_nodes": max_nodes}
+        given = {key: value for key, value in changes.items() if value is not None}
+        kept = _find(self.workspace, self.name)
+        _state.put(
+            self.workspace.store, _KIND, self.name, {"type": self.type, "settings": {**kept["settings"], **given}}
+        )
+        self.__dict__.update(given)
+
 
 class ComputeInstance(ComputeTarget):
     """A machine to work at; here this box."""
@@ -167,34 +197,6 @@ class ComputeInstance(ComputeTarget):
     def provisioning_configuration(vm_size: str = "", **others: Any) -> ProvisioningConfiguration:
         note_ignored("the size of a cluster's machines, their priority, and how long they stay idle")
         return ProvisioningConfiguration("ComputeInstance", vm_size=vm_size)
-
-
-class RemoteCompute(ComputeTarget):
-    """A machine of one's own; here this box."""
-
-    @staticmethod
-    def attach_configuration(**others: Any) -> ProvisioningConfiguration:
-        note_ignored("the address of a machine and the way to sign in there")
-        return ProvisioningConfiguration("VirtualMachine")
-
-
-class AksCompute(ComputeTarget):
-    """A cluster for services, which are not started here."""
-
-    @staticmethod
-    def provisioning_configuration(**others: Any) -> ProvisioningConfiguration:
-        raise _no_services()
-
-    @staticmethod
-    def attach_configuration(**others: Any) -> ProvisioningConfiguration:
-        raise _no_services()
-
-
-def _no_services() -> NotOnOneBoxError:
-    return NotOnOneBoxError(
-        "AksCompute: a cluster for services is of no use here, for none is started; load the model of "
-        "Model.get_model_path(...) in a step or an application"
-    )
 
 
 class DataFactoryCompute(ComputeTarget):
@@ -225,6 +227,94 @@ class DatabricksCompute(ComputeTarget):
         return ProvisioningConfiguration("Databricks", resource_group=resource_group, workspace_name=workspace_name)
 
 
+class RemoteCompute(ComputeTarget):
+    """A machine that scripts were sent to; here this box."""
+
+    @staticmethod
+    def attach_configuration(
+        username: str | None = None,
+        address: str | None = None,
+        ssh_port: int = 22,
+        password: str | None = None,
+        private_key_file: str = "",
+        private_key_passphrase: str = "",
+        resource_id: str | None = None,
+    ) -> ProvisioningConfiguration:
+        note_ignored("the address of a machine, and how to sign in there")
+        return ProvisioningConfiguration("VirtualMachine")
+
+
+class HDInsightCompute(RemoteCompute):
+    """A cluster with Spark; here the Spark of this machine."""
+
+    @staticmethod
+    def attach_configuration(
+        username: str | None = None,
+        address: str | None = None,
+        ssh_port: int = 22,
+        password: str | None = None,
+        private_key_file: str = "",
+        private_key_passphrase: str = "",
+        resource_id: str | None = None,
+    ) -> ProvisioningConfiguration:
+        note_ignored("the address of a machine, and how to sign in there")
+        return ProvisioningConfiguration("HDInsight")
+
+
+class BatchCompute(ComputeTarget):
+    """Machines of Azure Batch, for the step of that name."""
+
+    @staticmethod
+    def attach_configuration(
+        resource_group: str | None = None, account_name: str | None = None, resource_id: str | None = None
+    ) -> ProvisioningConfiguration:
+        return ProvisioningConfiguration("Batch", resource_group=resource_group, account_name=account_name)
+
+
+class KustoCompute(ComputeTarget):
+    """A cluster of Azure Data Explorer, for the step of that name."""
+
+    @staticmethod
+    def attach_configuration(
+        resource_group: str,
+        workspace_name: str,
+        resource_id: str | None = None,
+        tenant_id: str = "",
+        kusto_connection_string: str = "",
+        application_id: str = "",
+        application_key: str = "",
+    ) -> ProvisioningConfiguration:
+        note_ignored("how to sign in at a cluster of Azure Data Explorer")
+        return ProvisioningConfiguration("Kusto", resource_group=resource_group, workspace_name=workspace_name)
+
+
+class SynapseCompute(ComputeTarget):
+    """A pool of Spark in Synapse, for the step of that name."""
+
+    @staticmethod
+    def attach_configuration(linked_service: Any, type: str, pool_name: str) -> ProvisioningConfiguration:
+        return ProvisioningConfiguration("SynapseSpark", pool_name=pool_name)
+
+
+class AksCompute(ComputeTarget):
+    """A Kubernetes cluster, for services."""
+
+    @staticmethod
+    def provisioning_configuration(agent_count: int | None = None, **others: Any) -> ProvisioningConfiguration:
+        note_ignored("the size of a cluster's machines, their priority, and how long they stay idle")
+        return ProvisioningConfiguration("AKS", agent_count=agent_count)
+
+    @staticmethod
+    def attach_configuration(
+        resource_group: str | None = None,
+        cluster_name: str | None = None,
+        resource_id: str | None = None,
+        cluster_purpose: str | None = None,
+        **others: Any,
+    ) -> ProvisioningConfiguration:
+        return ProvisioningConfiguration("AKS", resource_group=resource_group, cluster_name=cluster_name)
+
+
 class AdlaCompute(ComputeTarget):
     """Azure Data Lake Analytics, which is gone."""
 
@@ -242,6 +332,11 @@ _CLASSES: dict[str, type[ComputeTarget]] = {
     "Databricks": DatabricksCompute,
     "DataLakeAnalytics": AdlaCompute,
     "VirtualMachine": RemoteCompute,
+    "HDInsight": HDInsightCompute,
+    "Batch": BatchCompute,
+    "Kusto": KustoCompute,
+    "SynapseSpark": SynapseCompute,
+    "AKS": AksCompute,
 }
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelite.azureml import _state
 from pipelite.azureml._notices import note_ignored
+from pipelite.azureml.core.dataset_names import find_native, is_saved, reserve_native, saved_name, to_given
 from pipelite.azureml.core.datastore import Datastore
 from pipelite.azureml.data.datapath import DataPath
 from pipelite.azureml.exceptions import UserErrorException
@@ -20,13 +21,6 @@ if TYPE_CHECKING:
     from pipelite.azureml.core.workspace import Workspace
     from pipelite.azureml.data.dataset_consumption_config import DatasetConsumptionConfig
     from pipelite.data import Dataset as NativeDataset
-    from pipelite.store import Store
-
-
-_KIND = "dataset"
-#: Names of datasets as this library takes them; those of v1 may have any letters.
-_LABEL = re.compile(r"[A-Za-z_][\w.-]{0,254}\Z")
-_MOST_LETTERS = 255
 
 
 class DataType:
@@ -70,8 +64,10 @@ class AbstractDataset:
 
     @property
     def name(self) -> str | None:
-        label = self._native.name
-        return None if label is None else _called(_state.open_workspace().store, label)
+        native = self._native.name
+        if native is None or is_saved(native):
+            return None
+        return to_given(_state.open_workspace().store, native)
 
     @property
     def version(self) -> int | None:
@@ -79,7 +75,15 @@ class AbstractDataset:
 
     @property
     def id(self) -> str:
-        """The same for the same definition."""
+        """The same for the same definition. From now on the dataset is found by it, as if it were registered."""
+        with contextlib.suppress(PipeliteError):
+            # What is not there cannot be kept; it has an id all the same.
+            save(self)
+        return self.definition_id
+
+    @property
+    def definition_id(self) -> str:
+        """The id alone."""
         return self._native.definition.id
 
     @property
@@ -109,12 +113,12 @@ class AbstractDataset:
         UserErrorException
             If the name is taken, and `create_new_version` is not set, or if it is none.
         """
-        label = label_of(workspace, name)
-        if label in workspace.native.datasets and not create_new_version:
+        called = reserve_native(workspace.store, name)
+        if called in workspace.native.datasets and not create_new_version:
             raise UserErrorException(
                 f"there is a dataset {name!r} already; create_new_version=True makes this its next version, unless it is the same"
             )
-        return of_native(self._native.register(label, description, tags))
+        return of_native(self._native.register(called, description, tags))
 
     def as_named_input(self, name: str) -> DatasetConsumptionConfig:
         """This dataset for a step, by a name."""
@@ -190,7 +194,7 @@ class TabularDataset(AbstractDataset):
         """Write it as files in a folder for each combination of some columns; gives a dataset of these."""
         native = self._native.partition_by(list(partition_keys), _place(target))
         if name:
-            native = native.register(label_of(_pair(target)[0].workspace, name))
+            native = native.register(reserve_native(_state.open_workspace().store, name))
         return of_native(native)
 
     def to_csv_files(self, separator: str = ",") -> FileDataset:
@@ -272,7 +276,7 @@ class FileDataset(AbstractDataset):
         return self._unnamed().as_download(path_on_compute)
 
     def _unnamed(self) -> DatasetConsumptionConfig:
-        return self.as_named_input(f"input_{self.id[:8]}")
+        return self.as_named_input(f"input_{self.definition_id[:8]}")
 
 
 class MountContext:
@@ -392,9 +396,8 @@ class TabularDatasetFactory:
             file = Path(folder, "data.parquet")
             dataframe.to_parquet(file)
             store.native.upload(file, path)
-        native = NativeDataset.from_parquet_files((store.name, path)).register(
-            label_of(store.workspace, name), description, tags
-        )
+        called = reserve_native(store.workspace.store, name)
+        native = NativeDataset.from_parquet_files((store.name, path)).register(called, description, tags)
         made: TabularDataset = of_native(native)
         return made
 
@@ -444,7 +447,7 @@ class Dataset:
         """
         number = None if version in ("latest", None) else int(version)
         try:
-            native = workspace.native.datasets.get_version(_find_label(workspace, name) or name, number)
+            native = workspace.native.datasets.get_version(find_native(workspace.store, name), number)
         except UnknownNameError as exc:
             known = list(workspace.datasets)
             if name not in known:
@@ -456,7 +459,7 @@ class Dataset:
 
     @staticmethod
     def get_by_id(workspace: Workspace, id: str) -> Any:
-        """A dataset by its id: one that a step was given, or a registered one.
+        """A dataset by its id: one that a step was given, a registered one, or one whose id was asked for.
 
         Raises
         ------
@@ -469,7 +472,7 @@ class Dataset:
         known = workspace.native.datasets
         kept = (of_native(known.get_version(each.name, each.version)) for each in known.records())
         for dataset in (*given, *kept):
-            if dataset.id == id:
+            if dataset.definition_id == id:
                 return dataset
         raise UserErrorException(f"there is no dataset with the id {id!r}, neither registered nor given to this step")
 
@@ -478,47 +481,19 @@ class Dataset:
         return workspace.datasets
 
 
-def registered_names(workspace: Workspace) -> Iterator[str]:
-    """The names of all."""
-    return (_called(workspace.store, label) for label in workspace.native.datasets)
-
-
-def label_of(workspace: Workspace, name: str) -> str:
-    """What a dataset of a name is called in this library: the same, or a name of its own if that cannot be.
+def save(dataset: AbstractDataset) -> NativeDataset:
+    """A dataset as one that the workspace keeps: it itself if it is registered, else a copy that goes by its id.
 
     Raises
     ------
-    UserErrorException
-        If it is no name of v1's either.
+    PipeliteError
+        If its data are not there.
     """
-    found = _find_label(workspace, name)
-    if found is not None:
-        return found
-    if not name.strip() or not name.isprintable() or len(name) > _MOST_LETTERS:
-        raise UserErrorException(
-            f"a dataset cannot be called {name!r}; a text of at most {_MOST_LETTERS} letters is expected"
-        )
-    wanted = re.sub(r"[^\w.-]+", "_", name)[:240]
-    wanted = wanted if _LABEL.match(wanted) else f"d{wanted}"
-    taken = {*workspace.native.datasets, *_state.get_all(workspace.store, _KIND)}
-    label, number = wanted, 2
-    while label in taken:
-        label, number = f"{wanted}-{number}", number + 1
-    _state.put(workspace.store, _KIND, label, {"name": name})
-    return label
-
-
-def _find_label(workspace: Workspace, name: str) -> str | None:
-    kept = _state.get_all(workspace.store, _KIND)
-    found = next((label for label, each in kept.items() if each["name"] == name), None)
-    if found is None and _LABEL.match(name) and name not in kept:
-        return name
-    return found
-
-
-def _called(store: Store, label: str) -> str:
-    kept = _state.get(store, _KIND, label)
-    return label if kept is None else str(kept["name"])
+    native = dataset.native
+    if native.name is not None and not native.definition.operations:
+        return native
+    known, name = _state.open_workspace().datasets, saved_name(dataset.definition_id)
+    return known[name] if name in known else native.register(name)
 
 
 def of_native(native: NativeDataset) -> Any:

@@ -184,6 +184,27 @@ class Datastore:
         )
 
     @staticmethod
+    def register_azure_postgre_sql(workspace: Workspace, datastore_name: str, *_: Any, **__: Any) -> Datastore:
+        raise NotOnOneBoxError(
+            f"datastore {datastore_name!r}: a database is not a datastore here; Dataset.from_sql of pipelite reads one by "
+            "its address"
+        )
+
+    @staticmethod
+    def register_azure_my_sql(workspace: Workspace, datastore_name: str, *_: Any, **__: Any) -> Datastore:
+        raise NotOnOneBoxError(
+            f"datastore {datastore_name!r}: a database is not a datastore here; Dataset.from_sql of pipelite reads one by "
+            "its address"
+        )
+
+    @staticmethod
+    def register_azure_data_lake(workspace: Workspace, datastore_name: str, *_: Any, **__: Any) -> Datastore:
+        raise NotOnOneBoxError(
+            f"datastore {datastore_name!r}: the first generation of Data Lake Storage is gone; what was moved to the second "
+            "is reached by register_azure_data_lake_gen2"
+        )
+
+    @staticmethod
     def register_dbfs(workspace: Workspace, datastore_name: str) -> Datastore:
         raise NotOnOneBoxError(
             f"datastore {datastore_name!r}: the files of Databricks are reached by its own steps only"

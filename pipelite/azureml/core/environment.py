@@ -30,6 +30,7 @@ class DockerSection:
         self.enabled = False
         self.base_image: str | None = None
         self.base_dockerfile: str | None = None
+        self.shared_volumes = True
         self.arguments: builtins.list[str] = []
         self.shm_size: str | None = None
         self.base_image_registry: Any = None
@@ -99,6 +100,26 @@ class Environment:
         return made
 
     @staticmethod
+    def from_dockerfile(
+        name: str,
+        dockerfile: str,
+        conda_specification: str | None = None,
+        pip_requirements: str | None = None,
+        **others: Any,
+    ) -> Environment:
+        """What pip is asked for beside a Dockerfile, which is recorded: its path, or its text."""
+        if conda_specification is not None:
+            made = Environment.from_conda_specification(name, conda_specification)
+        elif pip_requirements is not None:
+            made = Environment.from_pip_requirements(name, pip_requirements)
+        else:
+            made = Environment(name)
+        is_path = "\n" not in dockerfile and os.path.isfile(dockerfile)
+        made.docker.base_dockerfile = Path(dockerfile).read_text(encoding="utf-8") if is_path else dockerfile
+        made.docker.base_image = None
+        return made
+
+    @staticmethod
     def get(workspace: Workspace, name: str, version: str | None = None, label: str | None = None) -> Environment:
         """A registered one; those of Azure, whose names begin with `AzureML-`, are always there.
 
@@ -148,7 +169,9 @@ class Environment:
 
     def native_code(self) -> str | None:
         """The expression for the environment of a step; None if this Python serves."""
-        if self.docker.enabled or self.docker.base_image not in (None, DEFAULT_CPU_IMAGE, DEFAULT_GPU_IMAGE):
+        docker = self.docker
+        is_own = docker.base_image not in (None, DEFAULT_CPU_IMAGE, DEFAULT_GPU_IMAGE)
+        if docker.enabled or is_own or docker.base_dockerfile is not None:
             note_ignored("the container image of an environment")
         conda = self.python.conda_dependencies
         if not self.python.user_managed_dependencies and conda is not None:
@@ -165,8 +188,13 @@ class Environment:
             "python": None if conda is None else conda.python_version,
             "user_managed": self.python.user_managed_dependencies,
             "image": self.docker.base_image,
+            "dockerfile": self.docker.base_dockerfile,
             "variables": self.environment_variables,
         }
+
+    def to_kept(self) -> dict[str, Any]:
+        """It as plain JSON, for `from_kept`."""
+        return {"name": self.name, "version": self.version, "state": self._to_state()}
 
     def save_to_directory(self, path: str, overwrite: bool = False) -> None:
         os.makedirs(path, exist_ok=overwrite)
@@ -182,6 +210,13 @@ def registered_names(workspace: Workspace) -> Iterator[str]:
     return iter(_state.get_all(workspace.store, _KIND))
 
 
+def from_kept(kept: Mapping[str, Any]) -> Environment:
+    """What `to_kept` was called on."""
+    made = _from_state(kept["name"], 1, kept["state"])
+    made.version = kept["version"]
+    return made
+
+
 def _from_state(name: str, number: int, state: Mapping[str, Any]) -> Environment:
     made = Environment(name)
     made.version = str(number)
@@ -190,5 +225,6 @@ def _from_state(name: str, number: int, state: Mapping[str, Any]) -> Environment
     conda._pip, conda._conda, conda._python = list(state["pip"]), list(state["conda"]), state["python"]
     made.python.conda_dependencies = conda
     made.docker.base_image = state["image"]
+    made.docker.base_dockerfile = state.get("dockerfile")
     made.environment_variables = dict(state["variables"])
     return made

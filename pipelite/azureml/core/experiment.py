@@ -61,8 +61,10 @@ class Experiment:
         if hasattr(config, "as_pipeline"):
             # A script on its own is a pipeline of one step.
             pipeline = config.as_pipeline(self.workspace)
-            run = pipeline.submit(self.name, tags={**(tags or {}), SCRIPT_RUN: "true"}, **kwargs)
-            return Run(self, run.id)
+            submitted = pipeline.submit(self.name, tags={**(tags or {}), SCRIPT_RUN: "true"}, **kwargs)
+            run = Run(self, submitted.id)
+            run.keep_environment(config.run_config.environment)
+            return run
         if not hasattr(config, "submit"):
             raise UserErrorException(
                 f"{config!r} cannot be submitted; a Pipeline, a ScriptRunConfig and an Estimator can, and so can what was "

@@ -22,7 +22,7 @@ from pipelite.api.starting import call_before_waiting
 from pipelite.azureml.core.run import NAME, PARENT, SCRIPT_RUN, Run, wait_for_end
 from pipelite.azureml.core.run_records import remember, texts
 from pipelite.azureml.core.script_run import as_files, wait_for_files
-from pipelite.azureml.exceptions import AzureMLException, NotOnOneBoxError, UserErrorException
+from pipelite.azureml.exceptions import AzureMLException, UserErrorException
 from pipelite.azureml.script_steps import SIZE_LIMIT_BYTES, SNAPSHOT
 from pipelite.define import step
 from pipelite.execute import StepContext, StepEnded, current_run
@@ -162,10 +162,10 @@ class LoggedRun(Run):
             made.append(child)
         return made
 
-    def submit_child(self, config: Any, tags: Any = None, **others: Any) -> Any:
-        raise NotOnOneBoxError(
-            "submit_child() has no counterpart here; Experiment.submit() starts a run beside this one"
-        )
+    def submit_child(self, config: Any, tags: Mapping[str, Any] | None = None, **others: Any) -> Any:
+        """Start a run of a script or a pipeline below this one."""
+        self._check_is_open("submit_child()")
+        return self.experiment.submit(config, tags={**(tags or {}), PARENT: self.id}, **others)
 
     # What it has, also what is not in the workspace yet.
 

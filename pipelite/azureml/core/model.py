@@ -258,7 +258,7 @@ def register_of_run(run: Any, model_name: str, model_path: str | None, **others:
     """Register a file, or the files of a folder, that a run kept."""
     import tempfile
 
-    wanted = (model_path or model_name).strip("/")
+    wanted = os.path.normpath(model_path or model_name).strip("/")
     files = run._files()
     found = [name for name in files if name == wanted or name.startswith(f"{wanted}/")]
     if not found:

@@ -232,6 +232,27 @@ class Run(LoggingRun):
         file = os.path.join(path or ".", wanted.partition("#")[2])
         return shutil.make_archive(file, "zip", store.path / "artifacts" / rows[0]["path"])
 
+    def get_environment(self) -> Any:
+        """The environment that a script was submitted with.
+
+        Raises
+        ------
+        UserErrorException
+            If it is a run of anything else.
+        """
+        from pipelite.azureml.core.environment import from_kept
+
+        kept = self._labels.read("environment")
+        if not kept:
+            raise UserErrorException(
+                f"run {self.id} was not submitted with an environment; a run of a ScriptRunConfig is"
+            )
+        return from_kept(kept)
+
+    def keep_environment(self, environment: Any) -> None:
+        """Keep what it was submitted with."""
+        self._labels.change("environment", environment.to_kept())
+
     def get_portal_url(self) -> str:
         """The command that shows it: there is no page of Azure's."""
         return f"pipelite runs show {self.id}"

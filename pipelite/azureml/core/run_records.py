@@ -99,6 +99,7 @@ def copy_kept(files: Mapping[str, Path], name: str, target: str | None, run_id: 
     UserErrorException
         If there is none of that name.
     """
+    name = os.path.normpath(name)
     if name not in files:
         raise UserErrorException(f"run {run_id} kept no file {name!r}; it kept {', '.join(sorted(files)) or 'none'}")
     path = Path(target or os.path.basename(name))

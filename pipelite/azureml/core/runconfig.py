@@ -8,6 +8,7 @@ from typing import Any
 
 from pipelite.azureml.core import runconfig_files
 from pipelite.azureml.core.conda_dependencies import CondaDependencies
+from pipelite.azureml.core.databricks import EggLibrary, JarLibrary, MavenLibrary, PyPiLibrary, RCranLibrary
 from pipelite.azureml.core.environment import DEFAULT_CPU_IMAGE, DEFAULT_GPU_IMAGE, Environment
 
 __all__ = [
@@ -15,8 +16,15 @@ __all__ = [
     "DEFAULT_GPU_IMAGE",
     "CondaDependencies",
     "DockerConfiguration",
+    "EggLibrary",
+    "JarLibrary",
+    "MavenLibrary",
     "MpiConfiguration",
+    "PyPiLibrary",
+    "PyTorchConfiguration",
+    "RCranLibrary",
     "RunConfiguration",
+    "TensorflowConfiguration",
 ]
 
 
@@ -34,6 +42,25 @@ class MpiConfiguration:
     def __init__(self, process_count_per_node: int = 1, node_count: int = 1) -> None:
         self.process_count_per_node = process_count_per_node
         self.node_count = node_count
+
+
+class PyTorchConfiguration:
+    """Settings of processes of PyTorch: recorded, and not used."""
+
+    def __init__(
+        self, communication_backend: str = "Nccl", process_count: int | None = None, node_count: int = 1
+    ) -> None:
+        self.communication_backend = communication_backend
+        self.process_count = process_count
+        self.node_count = node_count
+
+
+class TensorflowConfiguration:
+    """Settings of processes of TensorFlow: recorded, and not used."""
+
+    def __init__(self, worker_count: int = 1, parameter_server_count: int = 1) -> None:
+        self.worker_count = worker_count
+        self.parameter_server_count = parameter_server_count
 
 
 class RunConfiguration:

@@ -120,7 +120,7 @@ class LoggingRun:
     def __enter__(self) -> Any:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         """Nothing to close."""
 
     def flush(self, timeout_seconds: float = 300) -> None:

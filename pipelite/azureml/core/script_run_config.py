@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from pipelite.azureml._notices import note_ignored
 from pipelite.azureml.core.environment import Environment
 from pipelite.azureml.core.runconfig import RunConfiguration
 from pipelite.azureml.exceptions import UserErrorException
@@ -39,6 +40,10 @@ class ScriptRunConfig:
         self.command = command
         self.arguments = list(arguments or [])
         self.run_config = run_config or RunConfiguration()
+        if distributed_job_config is not None:
+            note_ignored("distributed_job_config= of a script (it runs once, as one process)")
+        if resume_from is not None:
+            note_ignored("resume_from= of a script")
         if compute_target is not None:
             self.run_config.target = compute_target
         if environment is not None:

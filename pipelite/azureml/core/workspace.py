@@ -155,9 +155,13 @@ class Workspace:
     @property
     def datasets(self) -> Mapping[str, Any]:
         """The latest version of each."""
-        from pipelite.azureml.core.dataset import Dataset, registered_names
+        from pipelite.azureml.core.dataset import Dataset
+        from pipelite.azureml.core.dataset_names import is_saved, to_given
 
-        return Views(lambda: registered_names(self), lambda name: Dataset.get_by_name(self, name))
+        def names() -> Iterator[str]:
+            return (to_given(self.store, each) for each in self.native.datasets if not is_saved(each))
+
+        return Views(names, lambda name: Dataset.get_by_name(self, name))
 
     @property
     def compute_targets(self) -> Mapping[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from pipelite.azureml.core import VERSION
+
 if TYPE_CHECKING:
     from pipelite.azureml.core.dataset import DataType, FileDataset, TabularDataset
     from pipelite.azureml.data.output_dataset_config import OutputFileDatasetConfig
@@ -19,6 +21,8 @@ _MODULES = {
     "OutputFileDatasetConfig": "pipelite.azureml.data.output_dataset_config",
     "TabularDataset": "pipelite.azureml.core.dataset",
 }
+
+__version__ = VERSION
 
 
 def __getattr__(name: str) -> Any:

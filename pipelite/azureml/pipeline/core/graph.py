@@ -154,6 +154,26 @@ class InputPortBinding:
         return f"${self.get_env_variable_name()}"
 
 
+class PortDef:
+    """A name for what the script of a module reads or writes; a step says what it is."""
+
+    def __init__(self, name: str, label: str | None = None, **settings: Any) -> None:
+        if not _NAME.match(str(name)):
+            raise ValueError(f"a port cannot be called {name!r}; letters, digits and _ are taken")
+        self.name = name
+        self.label = label
+        #: Where its data were to be by default; here the step says so.
+        self.settings = settings
+
+
+class InputPortDef(PortDef):
+    """A name for what the script of a module reads."""
+
+
+class OutputPortDef(PortDef):
+    """A name for what the script of a module writes."""
+
+
 class PipelineOutputFileDataset:
     """A `PipelineData` as a dataset of files; the step that writes it lists this form among its outputs."""
 

@@ -50,7 +50,119 @@ class StepSequence:
         return iter(self.steps)
 
 
-class Pipeline:
+class WrittenPipeline:
+    """A pipeline that is written as a module, with which all else is done."""
+
+    def __init__(self, workspace: Workspace, description: str | None) -> None:
+        self.workspace = workspace
+        self.description = description
+        self._native: NativePipeline[Any, Any] | None = None
+
+    @property
+    def code(self) -> str:
+        """The module that it is: an ordinary pipeline."""
+        raise NotImplementedError
+
+    @property
+    def step_names(self) -> list[str]:
+        """What its steps were called."""
+        raise NotImplementedError
+
+    def values(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Values of parameters, as the pipeline takes them."""
+        raise NotImplementedError
+
+    @property
+    def native(self) -> NativePipeline[Any, Any]:
+        """The pipeline of this library that it is."""
+        if self._native is None:
+            self.workspace.remember()
+            self._native = load(self.workspace.native.path, self.code)
+        return self._native
+
+    def submit(
+        self,
+        experiment_name: str,
+        pipeline_parameters: Mapping[str, Any] | None = None,
+        continue_on_step_failure: bool = False,
+        regenerate_outputs: bool = False,
+        parent_run_id: str | None = None,
+        credential_passthrough: Any = None,
+        **kwargs: Any,
+    ) -> PipelineRun:
+        """Start a run; gives it at once."""
+        from pipelite.azureml.core.experiment import Experiment
+        from pipelite.azureml.pipeline.core.run import PipelineRun
+
+        pipeline_parameters = pipeline_parameters or kwargs.pop("pipeline_params", None) or {}
+        tags = {str(key): str(value) for key, value in (kwargs.pop("tags", None) or {}).items()}
+        if kwargs:
+            raise ValueError(f"submit() takes no {next(iter(kwargs))!r}")
+        experiment = Experiment(self.workspace, experiment_name)
+        values = self.values(pipeline_parameters)
+        if parent_run_id is not None:
+            tags["parent_run_id"] = parent_run_id
+        native = self.native.with_options(
+            name=experiment_name,
+            experiment=experiment_name,
+            description=self.description,
+            keep_going=continue_on_step_failure,
+            regenerate_outputs=regenerate_outputs,
+            tags=tags,
+        )
+        for planned in native.plan(**values):
+            is_new = planned.action != "reuse"
+            print(f"Created step {planned.name} ({_PLANNED[is_new]})")
+        run = native.submit(**values)
+        print(f"Submitted PipelineRun {run.id}")
+        return PipelineRun(experiment, run.id, _run=run)
+
+    def publish(
+        self,
+        name: str | None = None,
+        description: str | None = None,
+        version: str | None = None,
+        continue_on_step_failure: bool | None = None,
+    ) -> PublishedPipeline:
+        """Publish it as it is now."""
+        from pipelite.azureml.pipeline.core.published import publish
+
+        native = self.native.with_options(keep_going=bool(continue_on_step_failure), description=self.description)
+        return publish(
+            self.workspace,
+            native.publish,
+            name=name or "Pipeline",
+            version=version,
+            description=description,
+            steps=self.step_names,
+        )
+
+    def keep(self) -> dict[str, Any]:
+        """It as plain JSON: what a `KeptPipeline` is made of."""
+        return {"code": self.code, "description": self.description, "steps": self.step_names}
+
+
+class KeptPipeline(WrittenPipeline):
+    """A pipeline as it was written before; `keep` of the other gave what it is made of."""
+
+    def __init__(self, workspace: Workspace, code: str, description: str | None, steps: Sequence[str]) -> None:
+        super().__init__(workspace, description)
+        self._code = code
+        self._steps = list(steps)
+
+    @property
+    def code(self) -> str:
+        return self._code
+
+    @property
+    def step_names(self) -> list[str]:
+        return self._steps
+
+    def values(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(given)
+
+
+class Pipeline(WrittenPipeline):
     """Steps and what they wait for.
 
     Raises
@@ -72,8 +184,7 @@ class Pipeline:
         unknown = [name for name in kwargs if not name.startswith("_workflow")]
         if unknown:
             raise ValueError(f"Pipeline() takes no {unknown[0]!r}")
-        self.workspace = workspace
-        self.description = description
+        super().__init__(workspace, description)
         self.default_datastore = default_datastore
         given = list(dict.fromkeys(iter_steps(steps)))
         if not given:
@@ -87,7 +198,10 @@ class Pipeline:
             step.workspace = workspace
             step.check()
         self._parameters = {each.name: each for each in collect_parameters(self.steps)}
-        self._native: NativePipeline[Any, Any] | None = None
+
+    @property
+    def step_names(self) -> list[str]:
+        return [each.name for each in self.steps]
 
     @property
     def code(self) -> str:
@@ -110,12 +224,11 @@ class Pipeline:
 
     @property
     def native(self) -> NativePipeline[Any, Any]:
-        """The pipeline of this library that it is."""
-        if self._native is None:
-            self.workspace.remember()
-            self._native = load(self.workspace.native.path, self.code)
-            kept_forms.keep(self.workspace.store, self._native.target, yaml_writing.to_form(self))
-        return self._native
+        is_new = self._native is None
+        native = super().native
+        if is_new:
+            kept_forms.keep(self.workspace.store, native.target, yaml_writing.to_form(self))
+        return native
 
     @property
     def graph(self) -> Graph:
@@ -173,63 +286,6 @@ class Pipeline:
             is_data = isinstance(native, Dataset) and counts_by_definition(self.workspace.store)
             found[name] = by_definition(native) if is_data else native
         return found
-
-    def submit(
-        self,
-        experiment_name: str,
-        pipeline_parameters: Mapping[str, Any] | None = None,
-        continue_on_step_failure: bool = False,
-        regenerate_outputs: bool = False,
-        parent_run_id: str | None = None,
-        credential_passthrough: Any = None,
-        **kwargs: Any,
-    ) -> PipelineRun:
-        """Start a run; gives it at once."""
-        from pipelite.azureml.core.experiment import Experiment
-        from pipelite.azureml.pipeline.core.run import PipelineRun
-
-        pipeline_parameters = pipeline_parameters or kwargs.pop("pipeline_params", None) or {}
-        tags = {str(key): str(value) for key, value in (kwargs.pop("tags", None) or {}).items()}
-        if kwargs:
-            raise ValueError(f"submit() takes no {next(iter(kwargs))!r}")
-        experiment = Experiment(self.workspace, experiment_name)
-        values = self.values(pipeline_parameters)
-        if parent_run_id is not None:
-            tags["parent_run_id"] = parent_run_id
-        native = self.native.with_options(
-            name=experiment_name,
-            experiment=experiment_name,
-            description=self.description,
-            keep_going=continue_on_step_failure,
-            regenerate_outputs=regenerate_outputs,
-            tags=tags,
-        )
-        for planned in native.plan(**values):
-            is_new = planned.action != "reuse"
-            print(f"Created step {planned.name} ({_PLANNED[is_new]})")
-        run = native.submit(**values)
-        print(f"Submitted PipelineRun {run.id}")
-        return PipelineRun(experiment, run.id, _run=run)
-
-    def publish(
-        self,
-        name: str | None = None,
-        description: str | None = None,
-        version: str | None = None,
-        continue_on_step_failure: bool | None = None,
-    ) -> PublishedPipeline:
-        """Publish it as it is now."""
-        from pipelite.azureml.pipeline.core.published import publish
-
-        native = self.native.with_options(keep_going=bool(continue_on_step_failure), description=self.description)
-        return publish(
-            self.workspace,
-            native.publish,
-            name=name or "Pipeline",
-            version=version,
-            description=description,
-            steps=[each.name for each in self.steps],
-        )
 
 
 _PLANNED = {

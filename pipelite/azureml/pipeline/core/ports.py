@@ -6,7 +6,9 @@ from typing import Any
 
 import attrs
 
+from pipelite.azureml import _state
 from pipelite.azureml.core.dataset import AbstractDataset
+from pipelite.azureml.core.dataset_names import reserve_native
 from pipelite.azureml.data.data_reference import DataReference
 from pipelite.azureml.data.datapath import DataPath, DataPathComputeBinding
 from pipelite.azureml.data.dataset_consumption_config import DatasetConsumptionConfig
@@ -101,6 +103,11 @@ def read_input(given: Any, step: str) -> InputPort:
     raise ValueError(f"step {step!r}: {given!r} is no input of a step")
 
 
+def _to_native(name: str) -> str:
+    """What the workspace calls a dataset that is to be registered."""
+    return reserve_native(_state.open_workspace().store, name)
+
+
 def is_input(given: Any) -> bool:
     """Whether something among the arguments can only be an input."""
     return isinstance(
@@ -119,7 +126,7 @@ def read_output(given: Any, step: str) -> OutputPort:
     if isinstance(given, PipelineData):
         return OutputPort(given.name, given.origin, is_folder=False, pipeline_output=given.pipeline_output_name)
     if isinstance(given, PipelineOutputFileDataset):
-        registered = None if given.registration is None else given.registration[0]
+        registered = None if given.registration is None else _to_native(given.registration[0])
         port = read_output(given.data, step)
         return attrs.evolve(port, registered_as=registered)
     if isinstance(given, OutputFileDatasetConfig):
@@ -127,6 +134,6 @@ def read_output(given: Any, step: str) -> OutputPort:
         if given.destination is not None:
             store, path = given.destination
             destination = (store.name, path or "dataset/{run-id}/{output-name}")
-        registered = None if given.registration is None else given.registration.name
+        registered = None if given.registration is None else _to_native(given.registration.name)
         return OutputPort(given.name, given.origin, True, destination, registered)
     raise ValueError(f"step {step!r}: {given!r} is no output of a step; PipelineData and OutputFileDatasetConfig are")

@@ -16,7 +16,7 @@ from pipelite.api.publishing import Endpoint, find_server, warn_if_not_served
 from pipelite.api.publishing import PublishedPipeline as NativePublished
 from pipelite.automate import NumberedEndpoint
 from pipelite.azureml import _state
-from pipelite.azureml.core.dataset import AbstractDataset
+from pipelite.azureml.core.dataset import AbstractDataset, save
 from pipelite.azureml.data.datapath import DataPath
 from pipelite.azureml.exceptions import UserErrorException
 from pipelite.azureml.pipeline.core import kept_forms, yaml_writing
@@ -201,7 +201,11 @@ class PipelineIdVersion:
     """A version of an endpoint, and the pipeline that it is."""
 
     version: str
-    pipeline_id: str
+    pipeline: PublishedPipeline
+
+    @property
+    def pipeline_id(self) -> str:
+        return self.pipeline.id
 
 
 class PipelineEndpoint:
@@ -330,17 +334,16 @@ class PipelineEndpoint:
         ValueError
             If there is no such version.
         """
-        found = self._find(self.get_default_version() if version is None else version)
-        return PublishedPipeline.get(self.workspace, found.pipeline_id)
+        return self._find(self.get_default_version() if version is None else version).pipeline
 
     def list_versions(self) -> builtins.list[PipelineIdVersion]:
         """The versions, the oldest first."""
-        return [PipelineIdVersion(str(place), each) for place, each in enumerate(self._record.versions)]
+        versions = enumerate(self._record.versions)
+        return [PipelineIdVersion(str(place), PublishedPipeline.get(self.workspace, each)) for place, each in versions]
 
     def list_pipelines(self, active_only: bool = True) -> builtins.list[PublishedPipeline]:
         """The published pipelines that are its versions, the oldest first."""
-        found = [PublishedPipeline.get(self.workspace, each) for each in self._record.versions]
-        return [each for each in found if each.status == "Active" or not active_only]
+        return [each.pipeline for each in self.list_versions() if each.pipeline.status == "Active" or not active_only]
 
     def set_name(self, name: str) -> None:
         """Call it something else; its id stays.
@@ -473,7 +476,7 @@ def to_values(given: Mapping[str, Any]) -> dict[str, Any]:
     Raises
     ------
     UserErrorException
-        If one is a dataset that is not registered and more than a path.
+        If one is a dataset that is not registered, and its data are not there.
     """
     return {name: _to_value(name, value) for name, value in given.items()}
 
@@ -484,11 +487,15 @@ def _to_value(name: str, value: Any) -> Any:
     if not isinstance(value, AbstractDataset):
         return value
     native = value.native
-    if native.name is not None and not native.definition.operations:
-        return str(native)
     sources = native.definition.sources
-    if native.definition.format == "files" and len(sources) == 1 and sources[0].datastore is not None:
+    if (
+        native.name is None
+        and native.definition.format == "files"
+        and len(sources) == 1
+        and sources[0].datastore is not None
+    ):
         return f"{sources[0].datastore}/{sources[0].path}"
-    raise UserErrorException(
-        f"pipeline parameter {name!r} is a dataset that is not registered, which a request cannot carry; register() it"
-    )
+    try:
+        return str(save(value))
+    except PipeliteError as exc:
+        raise UserErrorException(f"pipeline parameter {name!r}: {exc}") from exc

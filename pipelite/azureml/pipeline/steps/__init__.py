@@ -11,13 +11,13 @@ from pipelite.azureml.pipeline.steps.later import (
     HyperDriveStep,
     HyperDriveStepRun,
     KustoStep,
-    ModuleStep,
     MpiStep,
     ParallelRunConfig,
     ParallelRunStep,
     RScriptStep,
     SynapseSparkStep,
 )
+from pipelite.azureml.pipeline.steps.modules import ModuleStep
 from pipelite.azureml.pipeline.steps.scripts import CommandStep, EstimatorStep, PythonScriptStep
 from pipelite.azureml.pipeline.steps.transfers import DataTransferStep
 

@@ -143,17 +143,22 @@ class ParallelRunConfig:
         self.__dict__.update(given)
 
 
-class _LaterStep(PipelineStep):
+class LaterStep(PipelineStep):
     """A step that cannot be run here."""
 
     #: What to do instead.
     instead = "it comes in a later version"
 
     def __init__(self, name: Any = "", *_: Any, **__: Any) -> None:
-        raise NotOnOneBoxError(f"step {name!r}: {type(self).__name__} cannot be run here; {self.instead}")
+        raise NotOnOneBoxError(f"step {name!r}: {self.refusal()}")
+
+    @classmethod
+    def refusal(cls) -> str:
+        """That it cannot be run, and what to do."""
+        return f"{cls.__name__} cannot be run here; {cls.instead}"
 
 
-class ParallelRunStep(_LaterStep):
+class ParallelRunStep(LaterStep):
     """Batch inference.
 
     Raises
@@ -203,7 +208,7 @@ def _kind_of(given: Any, step: str) -> str | None:
     )
 
 
-class AutoMLStep(_LaterStep):
+class AutoMLStep(LaterStep):
     """A search for the best of many kinds of model.
 
     Raises
@@ -231,7 +236,7 @@ class AutoMLStep(_LaterStep):
         super().__init__(name)
 
 
-class HyperDriveStep(_LaterStep):
+class HyperDriveStep(LaterStep):
     """A search for the best parameters of a script.
 
     Raises
@@ -265,43 +270,37 @@ class HyperDriveStep(_LaterStep):
         super().__init__(name)
 
 
-class MpiStep(_LaterStep):
+class MpiStep(LaterStep):
     """A script on several machines."""
 
 
-class RScriptStep(_LaterStep):
+class RScriptStep(LaterStep):
     """A script in R."""
 
     instead = "run it by a CommandStep(command='Rscript ...')"
 
 
-class ModuleStep(_LaterStep):
-    """A module that was kept on its own."""
-
-    instead = "make its script a PythonScriptStep"
-
-
-class SynapseSparkStep(_LaterStep):
+class SynapseSparkStep(LaterStep):
     """A script on Spark in Synapse."""
 
     instead = "a PythonScriptStep whose script makes a Spark session of its own runs on the Spark of this machine"
 
 
-class AzureBatchStep(_LaterStep):
+class AzureBatchStep(LaterStep):
     """A program on machines of Azure Batch."""
 
     instead = "run it by a CommandStep"
 
 
-class KustoStep(_LaterStep):
+class KustoStep(LaterStep):
     """A query on Azure Data Explorer."""
 
     instead = "have the script of a PythonScriptStep ask it"
 
 
-class AutoMLStepRun(_LaterStep):
+class AutoMLStepRun(LaterStep):
     """The run of an `AutoMLStep`."""
 
 
-class HyperDriveStepRun(_LaterStep):
+class HyperDriveStepRun(LaterStep):
     """The run of a `HyperDriveStep`."""

@@ -20,6 +20,7 @@ from pipelite.azureml.train.hyperdrive.policy import (
     NoTerminationPolicy,
     TruncationSelectionPolicy,
 )
+from pipelite.azureml.train.hyperdrive.run import HyperDriveRun
 from pipelite.azureml.train.hyperdrive.runconfig import HyperDriveConfig, PrimaryMetricGoal
 from pipelite.azureml.train.hyperdrive.sampling import (
     BayesianParameterSampling,
@@ -32,6 +33,7 @@ __all__ = [
     "BayesianParameterSampling",
     "GridParameterSampling",
     "HyperDriveConfig",
+    "HyperDriveRun",
     "MedianStoppingPolicy",
     "NoTerminationPolicy",
     "PrimaryMetricGoal",

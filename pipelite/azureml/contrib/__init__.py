@@ -1,0 +1,1 @@
+"""`azureml.contrib`: previews, of which none is here."""
