@@ -10,8 +10,8 @@ import textwrap
 
 import pytest
 
-from pipelite.azureml.core import Experiment, Run
-from pipelite.azureml.exceptions import NotOnOneBoxError, UserErrorException
+from pipelite.azureml.core import Experiment, Run, ScriptRunConfig
+from pipelite.azureml.exceptions import UserErrorException
 from pipelite.errors import PipeliteError
 
 
@@ -111,7 +111,17 @@ def test_children_are_runs_below_it(notes):
     }
     assert [run.id for run in notes.get_runs()] == [parent.id]
     assert len(list(notes.get_runs(include_children=True))) == 7
-    with pytest.raises(NotOnOneBoxError, match=r"Experiment\.submit"):
+
+
+def test_a_script_is_submitted_below_it(notes, write):
+    write("code/child.py", "from azureml.core import Run\nRun.get_context().log('x', 3)\n")
+    with notes.start_logging() as parent:
+        child = parent.submit_child(ScriptRunConfig("code", script="child.py"), tags={"kind": "script"})
+        child.wait_for_completion()
+    assert [(each.id, each.get_tags()) for each in parent.get_children()] == [(child.id, {"kind": "script"})]
+    assert parent.get_metrics(recursive=True) == {child.id: {"x": 3}}
+    assert [run.id for run in notes.get_runs()] == [parent.id]
+    with pytest.raises(UserErrorException, match=r"submit_child\(\): run .* has ended"):
         parent.submit_child(None)
 
 
