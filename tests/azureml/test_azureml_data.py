@@ -74,7 +74,7 @@ def test_a_dataset_may_have_any_name_of_v1s_and_the_name_of_a_dataset_of_ours_be
     assert [len(Dataset.get_by_name(ws, name).to_pandas_dataframe()) for name in names] == [1, 2, 3, 3, 3]
     assert (ws.datasets["2019 rides (all)"].description, ws.datasets["diabetes:dataset"].tags) == (None, {})
     # For this library each has a name of its own.
-    labels = ["d2019_rides_all_", "diabetes_dataset", "diabetes_dataset-2", "diabetes_dataset-3", "Räder"]
+    labels = ["_2019-rides--all-", "diabetes-dataset", "diabetes-dataset-2", "diabetes_dataset", "Räder"]
     assert sorted(ws.native.datasets) == sorted(labels)
     with pytest.raises(UserErrorException, match="there is a dataset 'diabetes dataset' already"):
         rides.register(ws, "diabetes dataset")

@@ -11,7 +11,7 @@ import textwrap
 import pytest
 
 from pipelite.azureml.core import Experiment, Run, ScriptRunConfig
-from pipelite.azureml.exceptions import NotOnOneBoxError, UserErrorException
+from pipelite.azureml.exceptions import UserErrorException
 from pipelite.errors import PipeliteError
 
 
@@ -111,7 +111,17 @@ def test_children_are_runs_below_it(notes):
     }
     assert [run.id for run in notes.get_runs()] == [parent.id]
     assert len(list(notes.get_runs(include_children=True))) == 7
-    with pytest.raises(NotOnOneBoxError, match=r"Experiment\.submit"):
+
+
+def test_a_script_is_submitted_below_it(notes, write):
+    write("code/child.py", "from azureml.core import Run\nRun.get_context().log('x', 3)\n")
+    with notes.start_logging() as parent:
+        child = parent.submit_child(ScriptRunConfig("code", script="child.py"), tags={"kind": "script"})
+        child.wait_for_completion()
+    assert [(each.id, each.get_tags()) for each in parent.get_children()] == [(child.id, {"kind": "script"})]
+    assert parent.get_metrics(recursive=True) == {child.id: {"x": 3}}
+    assert [run.id for run in notes.get_runs()] == [parent.id]
+    with pytest.raises(UserErrorException, match=r"submit_child\(\): run .* has ended"):
         parent.submit_child(None)
 
 
@@ -193,7 +203,7 @@ def test_what_was_submitted_ends_by_itself_and_knows_its_environment(ws, write):
     write("scripts/child.py", "from azureml.core import Run\nRun.get_context().log('rate', 3)\n")
     with Experiment(ws, "trial").start_logging() as run:
         child = run.submit_child(ScriptRunConfig("scripts", script="child.py"))
-    with pytest.raises(NotOnOneBoxError, match="ends by itself; cancel"):
+    with pytest.raises(NotImplementedError, match="ends by itself; cancel"):
         child.fail()
     child.wait_for_completion()
     assert [each.id for each in run.get_children()] == [child.id]

@@ -311,6 +311,8 @@ def _with_step(step):
         ("pipelines: 1", r"pipeline\.yml: there is no section 'pipeline'"),
         ("- 1", "holds list; keys and values"),
         ("a: [", r"pipeline\.yml.* is no YAML"),
+        ("pipeline:\n  steps: {}\n  steps: {}", r"pipeline\.yml: line 3: key 'steps' is there twice"),
+        ("pipeline: {steps: [{a: 1, b: 2, a: 3}]}", "line 1: key 'a' is there twice"),
         ("pipeline: 3", "3 is not what is expected"),
         ("pipeline: {steps: {}}", "key 'steps' is missing"),
         ("pipeline: {step: {}}", r"pipeline\.yml: key 'step' is not known; did you mean 'steps'\?"),
@@ -475,11 +477,11 @@ def test_a_schedule_on_changes_of_data_is_read_and_made(saved, place):
     assert (made.datastore_name, made.polling_interval, made.path_on_datastore) == ("workspaceblobstore", 5, "in")
 
 
-@pytest.mark.parametrize("zone", ["Pacific Standard Time", "PacificStandardTime", "America/Los_Angeles"])
+@pytest.mark.parametrize("zone", ["Central Standard Time (Mexico)", "CentralStandardTimeMexico", "America/Mexico_City"])
 def test_a_time_zone_has_the_names_of_windows_and_others(ws, write, zone):
     text = f"Schedule: {{recurrence: {{frequency: Day, interval: 1, time_of_day: 10:30, time_zone: {zone}}}}}"
     recurrence = Schedule.load_yaml(ws, str(write("schedule.yml", text)))["recurrence"]
-    assert (recurrence.time_zone.name, recurrence.time_of_day) == ("PacificStandardTime", "10:30")
+    assert (recurrence.time_zone.name, recurrence.time_of_day) == ("CentralStandardTimeMexico", "10:30")
 
 
 @pytest.mark.parametrize(

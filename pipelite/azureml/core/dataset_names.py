@@ -6,7 +6,6 @@ import re
 
 from pipelite.azureml import _state
 from pipelite.azureml.exceptions import UserErrorException
-from pipelite.data import Datasets
 from pipelite.store import Store
 
 #: Settings: the workspace's name of a dataset to that of scripts, where these are not the same.
@@ -42,6 +41,8 @@ def reserve_native(store: Store, name: str) -> str:
         )
     text = re.sub(r"[^\w.-]", "-", name)
     text = text if _NAME.match(text) else f"_{text}"[:255]
+    from pipelite.data import Datasets
+
     made, number, datasets = text, 2, Datasets(store)
     while made in known or made in datasets:
         made, number = f"{text}-{number}", number + 1

@@ -162,8 +162,8 @@ class LoggedRun(Run):
             made.append(child)
         return made
 
-    def submit_child(self, config: Any, tags: Mapping[str, Any] | None = None, **others: Any) -> Any:
-        """Start a run of a script or a pipeline below this one."""
+    def submit_child(self, config: Any, tags: Mapping[str, str] | None = None, **others: Any) -> Any:
+        """Start a run of a script below this one."""
         self._check_is_open("submit_child()")
         return self.experiment.submit(config, tags={**(tags or {}), PARENT: self.id}, **others)
 
@@ -224,16 +224,15 @@ def start(
     snapshot_directory: Any = None,
 ) -> LoggedRun:
     """Begin a run of this process."""
-    token = uuid.uuid4().hex
-    session = _sessions[token] = _Session(token)
     snapshot = None
     if snapshot_directory is not None:
         snapshot = source_folder(snapshot_directory, SIZE_LIMIT_BYTES, "start_logging()", **SNAPSHOT)
+    token = uuid.uuid4().hex
+    session = _sessions[token] = _Session(token)
 
     # Inside of a function: a run that is over with its process cannot be run again, and says so.
     @pipeline(name=experiment.name, experiment=experiment.name)
     def script() -> None:
-        """A script that logs."""
         attend(token, snapshot)
 
     tags = {SCRIPT_RUN: "true", PARENT: parent, NAME: name}
@@ -246,10 +245,17 @@ def start(
         session.native = with_thread.submit()
         call_before_waiting(_leave_all)
         while not session.has_begun.wait(_LOOK_S):
-            # If it cannot begin it says why.
-            with contextlib.suppress(TimeoutError):
-                session.native.wait(0)
+            _check_goes_on(session.native)
     except BaseException:
-        _sessions.pop(token, None)
+        # Also Ctrl-C: nobody would ever say that it is over.
+        session.failure = RunFailed("start_logging() came to no end")
+        session.is_told.set()
         raise
     return LoggedRun(experiment, session, Path(outputs) if isinstance(outputs, str | os.PathLike) else None)
+
+
+def _check_goes_on(native: NativeRun) -> None:
+    """Say why a run cannot begin, if it cannot."""
+    with contextlib.suppress(TimeoutError):
+        native.wait(0)
+        raise UserErrorException(f"run {native.id} was {native.status} before it had begun")

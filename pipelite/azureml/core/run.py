@@ -279,11 +279,11 @@ class Run(LoggingRun):
     def cancel(self) -> None:
         self._native.cancel()
 
-    def complete(self, _set_status: bool = True) -> None:
-        raise NotOnOneBoxError(f"complete(): run {self.id} ends by itself; wait_for_completion() waits for that")
+    def complete(self, *_: Any, **__: Any) -> None:
+        """Raise an error: what was submitted ends by itself."""
+        raise NotImplementedError(f"run {self.id} was submitted, and ends by itself; cancel() ends it now")
 
-    def fail(self, error_details: Any = None, error_code: Any = None, _set_status: bool = True) -> None:
-        raise NotOnOneBoxError(f"fail(): run {self.id} ends by itself; cancel() ends it early")
+    fail = complete
 
     def _tell(self, what: str, name: str, *values: Any, **named: Any) -> None:
         raise NotOnOneBoxError(

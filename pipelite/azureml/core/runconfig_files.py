@@ -41,17 +41,32 @@ def read_file(path: str) -> Mapping[str, Any]:
     Raises
     ------
     UserErrorException
-        If it is none, or no mapping.
+        If it is none, no mapping, or has a key twice.
     """
     yaml = require("yaml", extra="environments")
     with open(path, encoding="utf-8") as file:
-        try:
-            found = yaml.safe_load(file)
-        except yaml.YAMLError as exc:
-            raise UserErrorException(f"{path} is no YAML: {exc}") from exc
+        text = file.read()
+    try:
+        _refuse_twice(yaml.compose(text, Loader=yaml.SafeLoader), path)
+        found = yaml.safe_load(text)
+    except yaml.YAMLError as exc:
+        raise UserErrorException(f"{path} is no YAML: {exc}") from exc
     if not isinstance(found, Mapping):
         raise UserErrorException(f"{path} holds {type(found).__name__}; keys and values are expected")
     return found
+
+
+def _refuse_twice(node: Any, path: str) -> None:
+    """PyYAML takes the last of several, so that all but one step of a name would be lost."""
+    seen = set()
+    for each in node.value if hasattr(node, "value") and isinstance(node.value, list) else ():
+        key, *values = each if isinstance(each, tuple) else (None, each)
+        if key is not None and isinstance(key.value, str):
+            if key.value in seen:
+                raise UserErrorException(f"{path}: line {key.start_mark.line + 1}: key {key.value!r} is there twice")
+            seen.add(key.value)
+        for value in values:
+            _refuse_twice(value, path)
 
 
 def fill(config: RunConfiguration, fields: Mapping[str, Any], folder: str) -> None:

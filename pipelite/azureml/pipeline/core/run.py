@@ -199,16 +199,18 @@ class StepRun(Run):
     def __init__(
         self,
         experiment: Experiment,
-        step_run_id: str,
+        step_run_id: str = "",
         pipeline_run_id: str | None = None,
         node_id: str | None = None,
         *,
+        run_id: str = "",
         _parent: PipelineRun | None = None,
         **others: Any,
     ) -> None:
         self.experiment = experiment
-        self.id = step_run_id
-        root, _, self._name = step_run_id.partition("/")
+        # As a `Run` it is asked for by the other name.
+        self.id = step_run_id or run_id
+        root, _, self._name = self.id.partition("/")
         self._parent = PipelineRun(experiment, root) if _parent is None else _parent
         self._native = self._parent._native
 

@@ -360,7 +360,7 @@ class Schedule:
 
     @staticmethod
     def get_schedules_for_pipeline_endpoint_id(
-        workspace: Workspace, pipeline_endpoint_id: str, **others: Any
+        workspace: Workspace, pipeline_endpoint_id: str
     ) -> builtins.list[Schedule]:
         return Schedule.list(workspace, pipeline_endpoint_id=pipeline_endpoint_id)
 

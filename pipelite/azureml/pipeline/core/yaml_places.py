@@ -36,9 +36,8 @@ class Place:
         except (NotOnOneBoxError, MissingExtraError):
             raise
         except (ValueError, TypeError, PipeliteError) as exc:
-            if str(exc).startswith(f"{self._file}:"):
-                raise
-            raise self.error(str(exc)) from exc
+            # It may have been told with a place nearer to it.
+            raise (ValueError(str(exc)) if str(exc).startswith(self._file) else self.error(str(exc))) from exc
 
     def mapping(self, value: Any, known: Iterable[str] | None = None) -> Mapping[str, Any]:
         """A value as keys and values, and only such as are known."""

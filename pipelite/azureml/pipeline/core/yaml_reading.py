@@ -246,7 +246,8 @@ class _Reader:
             if key in _NO_MEANING or (key == "runconfig" and key not in taken):
                 note_ignored(f"{key} of a {make.__name__} in YAML")
             elif key in taken and key not in ("name", *_STEP_KEYS) and value not in NOTHING:
-                given[key] = value
+                is_parameter = isinstance(value, Mapping) and [*value] == ["source"]
+                given[key] = self._value(place.at(key), value) if is_parameter else value
         inputs = self._inputs(place, fields, "inputs")
         self._give_places(draft, given, taken)
         if "compute_target" in taken:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -54,8 +55,8 @@ def load_schedule(workspace: Workspace, filename: str | os.PathLike[str]) -> dic
         zone = fields.get("time_zone")
         if zone is not None:
             known = {each.name: each for each in TimeZone} | {each.value: each for each in TimeZone}
-            # v1 wrote some names with spaces.
-            fields["time_zone"] = known.get(str(zone)) or known.get(str(zone).replace(" ", "").replace(".", ""))
+            # In files they stand as Windows has them: with spaces, and some with more.
+            fields["time_zone"] = known.get(str(zone)) or known.get(re.sub(r"\W", "", str(zone)))
             if fields["time_zone"] is None:
                 raise where.error(f"key 'time_zone' is {zone!r}, which is no time zone")
         if isinstance(fields.get("time_of_day"), int):
