@@ -43,7 +43,7 @@ MOST_BACKFILLED = 1000
 HISTORY_DAYS, MOST_HISTORY_DAYS = 90, 36_500
 KEPT_ROWS = 100
 
-FIRED, MISSED, SKIPPED, FAILED = "fired", "missed", "skipped", "failed"
+FIRED, MISSED, SKIPPED, FAILED, CHANGED = "fired", "missed", "skipped", "failed", "changed"
 
 _NAME = re.compile(r"[^\W_][\w. -]{0,127}\Z")
 _SECOND = timedelta(seconds=1)
@@ -87,7 +87,7 @@ class ScheduleRecord:
 
 @attrs.frozen(kw_only=True)
 class SlotRecord:
-    """What became of one slot; with `until`, of all slots from `at` to that one."""
+    """What became of one slot; with `until`, of all slots from `at` to that one. Or that from `at` on it had other times."""
 
     schedule: str
     #: UTC.
@@ -96,7 +96,7 @@ class SlotRecord:
     local: datetime
     fold: int
     until: datetime | None
-    #: fired, missed, skipped or failed.
+    #: fired, missed, skipped or failed; changed where it is no slot.
     outcome: str
     reason: str | None
     run_id: str | None
@@ -222,6 +222,9 @@ def change_schedule(store: Store, name: str, *, now: datetime, **changes: Any) -
         check_call(_called(connection, changed), fill(changed, now))
         reason = "the schedule was paused" if record.is_paused else "the schedule was changed before it was decided"
         pass_by(connection, record, now, reason)
+        before, after = record.timing.describe(), timing.describe()
+        if after != before:
+            note(connection, changed, now, now, CHANGED, f"{before} became {after}")
         row = _to_row(changed)
         connection.execute(
             f"UPDATE schedules SET {', '.join(f'{column} = :{column}' for column in row)} WHERE name = :name", row

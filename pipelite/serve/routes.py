@@ -246,7 +246,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
             "Local": _TIME,
             "Fold": {"type": "integer"},
             "Until": _nullable(_TIME),
-            "Outcome": {"enum": ["fired", "missed", "skipped", "failed"]},
+            "Outcome": {"enum": ["fired", "missed", "skipped", "failed", "changed"]},
             "Reason": _nullable(_STRING),
             "RunId": _nullable(_STRING),
             "DecidedAt": _TIME,

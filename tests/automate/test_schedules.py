@@ -195,12 +195,17 @@ def test_a_change_fires_nothing_for_the_past(endpoint, clock, tick):
 
     schedule.update(cron="0 13 * * *", timezone="Europe/Berlin")
 
-    assert tick(schedule) == []
+    assert tick(schedule) == ["changed"]
     assert [str(slot) for slot in schedule.next()] == ["2026-03-03 13:00:00+01:00"]
     clock.turn(days=1)
     schedule.update(timezone="America/New_York")
-    assert tick(schedule) == ["missed"]
-    assert schedule.history()[0].reason == "the schedule was changed before it was decided"
+    schedule.update(overlap="queue", timezone="America/New_York")
+    assert tick(schedule) == ["missed", "changed"]
+    assert [slot.reason for slot in schedule.history()] == [
+        "cron 0 13 * * * (Europe/Berlin) became cron 0 13 * * * (America/New_York)",
+        "the schedule was changed before it was decided",
+        "cron 0 18 * * * (UTC) became cron 0 13 * * * (Europe/Berlin)",
+    ]
     assert schedule.record.timing.cron == "0 13 * * *"
 
 
