@@ -6,6 +6,7 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +15,18 @@ from pipelite.azureml._notices import note_ignored
 from pipelite.azureml.core.dataset_names import find_native, is_saved, reserve_native, saved_name, to_given
 from pipelite.azureml.core.datastore import Datastore
 from pipelite.azureml.data.datapath import DataPath
-from pipelite.azureml.exceptions import UserErrorException
+from pipelite.azureml.exceptions import DatasetTimestampMissingError, UserErrorException
+from pipelite.clock import CLOCK
 from pipelite.data import Dataset as NativeDataset
+from pipelite.data.definition import Definition
 from pipelite.errors import PipeliteError, UnknownNameError
 
 if TYPE_CHECKING:
     from pipelite.azureml.core.workspace import Workspace
     from pipelite.azureml.data.dataset_consumption_config import DatasetConsumptionConfig
 
+#: Settings: NAME:VERSION of a registered dataset to its columns with times.
+_TIMES = "timestamps"
 _TYPES = {"string": "str", "long": "int", "integer": "int", "decimal": "float", "float": "float", "bool": "bool"}
 
 
@@ -152,6 +157,102 @@ class AbstractDataset:
 
 class TabularDataset(AbstractDataset):
     """Rows and columns."""
+
+    #: The columns with the time of a row, and with that of its file, as they were given; None if those it is registered with count.
+    _times: tuple[str | None, str | None] | None = None
+
+    def with_timestamp_columns(
+        self,
+        timestamp: str | None = None,
+        partition_timestamp: str | None = None,
+        validate: bool = False,
+        fine_grain_timestamp: str | None = None,
+        coarse_grain_timestamp: str | None = None,
+    ) -> TabularDataset:
+        """The same, with the column that has the time of each row; none to have none any more.
+
+        Raises
+        ------
+        UserErrorException
+            If only the time of files is given, or `validate` is set and there is no such column.
+        """
+        times = (timestamp or fine_grain_timestamp, partition_timestamp or coarse_grain_timestamp)
+        if times[0] is None and times[1] is not None:
+            raise UserErrorException("partition_timestamp needs timestamp, the column with the time of each row")
+        missing = set(filter(None, times)) - set(self._column_names()) if validate else set()
+        if missing:
+            raise UserErrorException(f"there is no column {missing.pop()!r} to have times")
+        made: TabularDataset = self._made(self._native, "")
+        made._times = times
+        return made
+
+    @property
+    def timestamp_columns(self) -> tuple[str | None, str | None]:
+        """The columns with the time of a row, and with that of its file."""
+        native = self._native
+        row, file = self._times or (None, None)
+        if self._times is None and native.registered_as is not None:
+            # Looked up where it is asked for: scripts that have other questions do not wait for it.
+            name, version = native.registered_as
+            row, file = _state.get(_state.open_workspace().store, _TIMES, f"{name}:{version}") or (None, None)
+        for kind, *rest in native.definition.operations:
+            if kind == "keep":
+                row = row if row in rest[0] else None
+                file = file if row is not None and file in rest[0] else None
+        return row, file
+
+    def time_before(self, end_time: datetime, include_boundary: bool = True, validate: bool = True) -> TabularDataset:
+        """The rows up to a time.
+
+        Raises
+        ------
+        DatasetTimestampMissingError
+            If no column has times.
+        """
+        return self._at("<=" if include_boundary else "<", end_time)
+
+    def time_after(self, start_time: datetime, include_boundary: bool = True, validate: bool = True) -> TabularDataset:
+        """The rows from a time on; raises as `time_before` does."""
+        return self._at(">=" if include_boundary else ">", start_time)
+
+    def time_between(
+        self, start_time: datetime, end_time: datetime, include_boundary: bool = True, validate: bool = True
+    ) -> TabularDataset:
+        """The rows between two times; raises as `time_before` does."""
+        return self.time_after(start_time, include_boundary).time_before(end_time, include_boundary)
+
+    def time_recent(
+        self, time_delta: timedelta, include_boundary: bool = True, validate: bool = True
+    ) -> TabularDataset:
+        """The rows of the last hours or days; raises as `time_before` does."""
+        return self.time_after(CLOCK.now().replace(tzinfo=None) - time_delta, include_boundary)
+
+    def _at(self, sign: str, time: datetime) -> TabularDataset:
+        column, _ = self.timestamp_columns
+        if column is None:
+            raise DatasetTimestampMissingError(
+                "no column of this dataset has times, or it was dropped; with_timestamp_columns(timestamp=...) says which does"
+            )
+        return self.filter(f"`{column}` {sign} {time.isoformat()!r}")
+
+    def register(
+        self,
+        workspace: Workspace,
+        name: str,
+        description: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        create_new_version: bool = False,
+    ) -> Any:
+        made = super().register(workspace, name, description, tags, create_new_version)
+        if self.timestamp_columns != (None, None):
+            name, version = made.native.registered_as
+            _state.put(workspace.store, _TIMES, f"{name}:{version}", self.timestamp_columns)
+        return made
+
+    def _made(self, native: NativeDataset, call: str) -> Any:
+        made = super()._made(native, call)
+        made._times = self._times
+        return made
 
     def to_pandas_dataframe(self, on_error: str = "null", out_of_range_datetime: str = "null") -> Any:
         return self._native.to_pandas()
@@ -316,7 +417,7 @@ class TabularDatasetFactory:
         empty_as_string: bool = False,
         encoding: str = "utf8",
     ) -> TabularDataset:
-        _refuse("include_path", include_path)
+        _refuse("include_path", include_path, "partition_format= makes columns of the parts of paths")
         if not infer_column_types:
             note_ignored("infer_column_types=False; set_column_types says what each column is")
         options: dict[str, Any] = {
@@ -344,7 +445,7 @@ class TabularDatasetFactory:
         set_column_types: Any = None,
         partition_format: str | None = None,
     ) -> TabularDataset:
-        _refuse("include_path", include_path)
+        _refuse("include_path", include_path, "partition_format= makes columns of the parts of paths")
         return _tabular(
             "from_parquet_files", path, {"partition_format": partition_format} if partition_format else {}, validate
         )
@@ -359,7 +460,7 @@ class TabularDatasetFactory:
         invalid_lines: str = "error",
         encoding: str = "utf8",
     ) -> TabularDataset:
-        _refuse("include_path", include_path)
+        _refuse("include_path", include_path, "partition_format= makes columns of the parts of paths")
         return _tabular(
             "from_json_lines_files", path, {"partition_format": partition_format} if partition_format else {}, validate
         )
@@ -400,7 +501,7 @@ class FileDatasetFactory:
     def from_files(
         path: Any, validate: bool = True, partition_format: str | None = None, is_file: bool = False
     ) -> FileDataset:
-        _refuse("partition_format", partition_format)
+        _refuse("partition_format", partition_format, "of files it comes with batch inference; of rows it is there")
         places = _places(path)
         made = FileDataset(_make("from_files", places, {}), f"Dataset.from_files({_shown(places)})")
         _look(made, validate)
@@ -416,7 +517,7 @@ class FileDatasetFactory:
     ) -> FileDataset:
         """Put the files of a folder on a datastore; gives a dataset of them."""
         store, below = (target, "") if isinstance(target, Datastore) else _pair(target)
-        _refuse("pattern", pattern)
+        _refuse("pattern", pattern, "upload a folder that has just these files")
         store.native.upload(src_dir, below, overwrite=overwrite, show_progress=show_progress)
         return FileDatasetFactory.from_files((store, below))
 
@@ -480,6 +581,27 @@ def save(dataset: AbstractDataset) -> NativeDataset:
         return native
     known, name = _state.open_workspace().datasets, saved_name(dataset.definition_id)
     return known[name] if name in known else native.register(name)
+
+
+def to_kept(dataset: AbstractDataset) -> dict[str, Any]:
+    """A dataset as plain JSON, for `from_kept`."""
+    native = dataset.native
+    registered = None if native.registered_as is None else list(native.registered_as)
+    return {
+        "kind": type(dataset).__name__,
+        "code": dataset.code,
+        "definition": native.definition.to_json(),
+        "registered": registered,
+    }
+
+
+def from_kept(kept: Mapping[str, Any]) -> AbstractDataset:
+    """What `to_kept` was given."""
+    kind = TabularDataset if kept["kind"] == TabularDataset.__name__ else FileDataset
+    definition = Definition.from_json(kept["definition"])
+    if kept["registered"] is not None and not definition.operations:
+        return kind(_state.open_workspace().datasets.get_version(*kept["registered"]), kept["code"])
+    return kind(NativeDataset(definition), kept["code"])
 
 
 def of_native(native: NativeDataset) -> Any:
@@ -546,9 +668,9 @@ def _pair(path: Any) -> tuple[Datastore, str]:
     return store, below or ""
 
 
-def _refuse(name: str, value: Any) -> None:
+def _refuse(name: str, value: Any, instead: str) -> None:
     if value:
-        raise UserErrorException(f"{name}={value!r} is not known here")
+        raise UserErrorException(f"{name}={value!r} is not known here; {instead}")
 
 
 def _own_folder() -> Path:

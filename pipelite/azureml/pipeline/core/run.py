@@ -103,8 +103,8 @@ class PipelineRun(Run):
         return status
 
     def get_steps(self) -> Iterator[StepRun]:
-        """Its steps."""
-        for name in self._native.steps:
+        """Its steps, the last first, which some scripts take to be the one that they look for."""
+        for name in reversed(list(self._native.steps)):
             yield StepRun(self, name)
 
     def get_children(self, recursive: bool = False, tags: Any = None, properties: Any = None) -> Iterator[StepRun]:
@@ -224,6 +224,7 @@ class StepRun(Run):
             "startTimeUtc": time_text(record.started_at),
             "endTimeUtc": time_text(record.ended_at),
             "properties": self.properties,
+            "inputDatasets": self._input_datasets(self._name),
             "error": None if record.error is None else {"error": {"code": "UserError", "message": record.error}},
         }
 
