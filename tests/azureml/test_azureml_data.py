@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
@@ -108,6 +108,16 @@ def test_a_name_may_have_spaces_and_names_that_look_alike_are_others(ws, rides, 
     assert Dataset.get_by_name(ws, "a frame").id == made.id
 
 
+@pytest.mark.parametrize("start", ["", "/", "trips/", "/all/trips/"])
+def test_a_partition_format_may_begin_with_the_folders_of_the_path(store, write, start):
+    write("trips/2019/01/part.csv", "count\n1\n")
+    write("trips/2019/02/part.csv", "count\n2\n")
+    store.upload("trips", target_path="all/trips", show_progress=False)
+    form = f"{start}{{month:yyyy/MM}}/part.csv"
+    rows = Dataset.Tabular.from_delimited_files((store, "all/trips/*/*/part.csv"), partition_format=form)
+    assert [each.month for each in rows.to_pandas_dataframe()["month"]] == [1, 2]
+
+
 def test_columns_that_a_header_names_alike_are_told_apart(store, write):
     write("alike/one.csv", "a,0,0,a\n1,2,3,4\n")
     write("alike/two.csv", "a,0,0,a,a.1\n5,6,7,8,9\n")
@@ -130,6 +140,13 @@ def test_rows_are_chosen_by_their_times(ws, write):
     assert days(timed.time_after(datetime(2026, 3, 2, 12))) == [2, 3, 3]
     assert days(timed.time_between(datetime(2026, 3, 1, 12), datetime(2026, 3, 2))) == [1, 2]
     assert days(timed.time_recent(timedelta(seconds=1))) == []
+    zone = timezone(timedelta(hours=1))
+    frame = timed.to_pandas_dataframe()
+    frame.assign(time=frame["time"].dt.tz_localize("UTC")).to_parquet("hours.parquet")
+    zoned = Dataset.Tabular.from_parquet_files("hours.parquet").with_timestamp_columns("time")
+    for each in (timed, zoned):
+        assert days(each.time_before(datetime(2026, 3, 1, 13, tzinfo=zone))) == [1, 1]
+        assert days(each.time_before(datetime(2026, 3, 1, 12))) == [1, 1]
     timed.register(ws, "hours")
     again = Dataset.get_by_name(ws, "hours")
     assert again.timestamp_columns == ("time", None)

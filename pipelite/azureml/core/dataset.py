@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -225,7 +226,7 @@ class TabularDataset(AbstractDataset):
         self, time_delta: timedelta, include_boundary: bool = True, validate: bool = True
     ) -> TabularDataset:
         """The rows of the last hours or days; raises as `time_before` does."""
-        return self.time_after(CLOCK.now().replace(tzinfo=None) - time_delta, include_boundary)
+        return self.time_after(CLOCK.now() - time_delta, include_boundary)
 
     def _at(self, sign: str, time: datetime) -> TabularDataset:
         column, _ = self.timestamp_columns
@@ -233,7 +234,11 @@ class TabularDataset(AbstractDataset):
             raise DatasetTimestampMissingError(
                 "no column of this dataset has times, or it was dropped; with_timestamp_columns(timestamp=...) says which does"
             )
-        return self.filter(f"`{column}` {sign} {time.isoformat()!r}")
+        # Times without a zone are in UTC, on either side.
+        utc = time.astimezone(UTC) if time.tzinfo is not None else time.replace(tzinfo=UTC)
+        kind = self._native.take(1).to_arrow().schema.field(column).type
+        told = utc if getattr(kind, "tz", None) is not None else utc.replace(tzinfo=None)
+        return self.filter(f"`{column}` {sign} {told.isoformat()!r}")
 
     def register(
         self,
@@ -424,7 +429,7 @@ class TabularDatasetFactory:
             "separator": separator,
             "header": header is True or str(getattr(header, "name", header)) not in ("False", "NO_HEADERS"),
             "types": {name: each.name for name, each in (set_column_types or {}).items()} or None,
-            "partition_format": partition_format,
+            "partition_format": _seen_from(path, partition_format),
             "multi_line": support_multi_line,
             "empty_as_string": empty_as_string,
             "encoding": encoding,
@@ -446,9 +451,7 @@ class TabularDatasetFactory:
         partition_format: str | None = None,
     ) -> TabularDataset:
         _refuse("include_path", include_path, "partition_format= makes columns of the parts of paths")
-        return _tabular(
-            "from_parquet_files", path, {"partition_format": partition_format} if partition_format else {}, validate
-        )
+        return _tabular("from_parquet_files", path, _partitioned(path, partition_format), validate)
 
     @staticmethod
     def from_json_lines_files(
@@ -461,9 +464,7 @@ class TabularDatasetFactory:
         encoding: str = "utf8",
     ) -> TabularDataset:
         _refuse("include_path", include_path, "partition_format= makes columns of the parts of paths")
-        return _tabular(
-            "from_json_lines_files", path, {"partition_format": partition_format} if partition_format else {}, validate
-        )
+        return _tabular("from_json_lines_files", path, _partitioned(path, partition_format), validate)
 
     @staticmethod
     def from_sql_query(query: Any, validate: bool = True, set_column_types: Any = None, query_timeout: int = 30) -> Any:
@@ -619,6 +620,25 @@ def _tabular(method: str, path: Any, options: Mapping[str, Any], validate: bool)
     made = TabularDataset(_make(method, places, options), f"Dataset.{method}({_shown(places)}{shown})")
     _look(made, validate)
     return made
+
+
+def _partitioned(path: Any, partition_format: str | None) -> dict[str, Any]:
+    found = _seen_from(path, partition_format)
+    return {} if found is None else {"partition_format": found}
+
+
+def _seen_from(path: Any, partition_format: str | None) -> str | None:
+    """A partition format without the folders that it shares with the path: names of files are seen from there."""
+    if partition_format is None:
+        return None
+    first = _places(path)[0]
+    base = re.split(r"/?[^/]*[*?\[]", str(first[1] if isinstance(first, tuple) else first), maxsplit=1)[0].strip("/")
+    folders = partition_format.partition("{")[0].strip("/").split("/")
+    for count in range(len(folders), 0, -1):
+        shared = "/".join(folders[:count])
+        if shared and f"/{base}".endswith(f"/{shared}"):
+            return partition_format.lstrip("/").removeprefix(shared).lstrip("/")
+    return partition_format
 
 
 def _make(method: str, places: list[Any], options: Mapping[str, Any]) -> NativeDataset:

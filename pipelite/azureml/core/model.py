@@ -83,6 +83,11 @@ class Model:
     def id(self) -> str:
         return f"{self.name}:{self.version}"
 
+    @property
+    def url(self) -> str:
+        """As v1 wrote it; `get_model_path` says where it is."""
+        return f"aml://asset/{self.id}"
+
     @staticmethod
     def register(
         workspace: Workspace,
