@@ -127,13 +127,19 @@ class WrittenPipeline:
         continue_on_step_failure: bool | None = None,
     ) -> PublishedPipeline:
         """Publish it as it is now."""
-        from pipelite.azureml.pipeline.core.published import publish
+        from pipelite.azureml.pipeline.core.published import native_name, publish
 
-        native = self.native.with_options(keep_going=bool(continue_on_step_failure), description=self.description)
+        name = name or "Pipeline"
+        native = self.native.with_options(
+            # What lists of runs call them.
+            name=native_name(name),
+            keep_going=bool(continue_on_step_failure),
+            description=self.description,
+        )
         return publish(
             self.workspace,
             native.publish,
-            name=name or "Pipeline",
+            name=name,
             version=version,
             description=description,
             steps=self.step_names,
