@@ -118,6 +118,13 @@ def test_a_partition_format_may_begin_with_the_folders_of_the_path(store, write,
     assert [each.month for each in rows.to_pandas_dataframe()["month"]] == [1, 2]
 
 
+def test_a_url_that_nothing_answers_at_is_said_to_be_one(ws):
+    with pytest.raises(
+        UserErrorException, match=r"that its server gives; correct the URL, or see that it can be reached"
+    ):
+        Dataset.Tabular.from_delimited_files("http://127.0.0.1:9/rides.csv")
+
+
 def test_columns_that_a_header_names_alike_are_told_apart(store, write):
     write("alike/one.csv", "a,0,0,a\n1,2,3,4\n")
     write("alike/two.csv", "a,0,0,a,a.1\n5,6,7,8,9\n")
