@@ -42,8 +42,9 @@ def drafted(place):
     draft = PipelineDraft.get(ws, id=made.id)
     draft.update(name="Second", pipeline=make_pipeline(ws, "new"))
     run = PipelineDraft.get(ws, made.id).submit_run()
+    at_once = [each.name for each in run.get_steps()]
     run.wait_for_completion(show_output=False)
-    return SimpleNamespace(ws=ws, draft=draft, other=other, run=run, published=draft.publish())
+    return SimpleNamespace(ws=ws, draft=draft, other=other, run=run, at_once=at_once, published=draft.publish())
 
 
 def test_it_runs_as_it_was_changed_with_what_it_was_given(drafted):
@@ -54,6 +55,10 @@ def test_it_runs_as_it_was_changed_with_what_it_was_given(drafted):
         {"dev": "true"},
         {"train": "value"},
     )
+
+
+def test_its_steps_are_there_as_soon_as_it_is_submitted(drafted):
+    assert drafted.at_once == ["new"]
 
 
 def test_it_is_published_as_it_is_with_the_defaults_of_its_pipeline(drafted):

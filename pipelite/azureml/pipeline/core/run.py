@@ -15,6 +15,7 @@ from pipelite.azureml.core.run import Run, failure_of, wait_for_end
 from pipelite.azureml.core.run_records import STATUSES, kept_files, read_metrics, time_text
 from pipelite.azureml.core.script_run import LoggingRun, ScriptRun
 from pipelite.azureml.exceptions import UserErrorException
+from pipelite.clock import CLOCK
 from pipelite.errors import PipeliteError
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from pipelite.azureml.core.workspace import Workspace
     from pipelite.azureml.pipeline.core.published import PublishedPipeline
 
+#: How long a run that goes on may take to have steps, at most.
+_STARTED_WITHIN_S = 10
 #: What `PipelineRun.get_status` and `StepRun.get_status` say, where `get_details` says "Completed".
 _GRAPH_STATUSES = {
     "queued": "NotStarted",
@@ -104,6 +107,10 @@ class PipelineRun(Run):
 
     def get_steps(self) -> Iterator[StepRun]:
         """Its steps, the last first, which some scripts take to be the one that they look for."""
+        until = CLOCK.monotonic() + _STARTED_WITHIN_S
+        # Right after a submission its process is about to write them down.
+        while self._native.status in ("pending", "running") and not self._native.steps and CLOCK.monotonic() < until:
+            CLOCK.sleep(0.01)
         for name in reversed(list(self._native.steps)):
             yield StepRun(self, name)
 
