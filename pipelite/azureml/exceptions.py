@@ -45,5 +45,9 @@ class ModelNotFoundException(WebserviceException):
     """There is no such model."""
 
 
+class DatasetTimestampMissingError(UserErrorException):
+    """Rows of a time were asked for of a dataset that has no column for it."""
+
+
 class NotOnOneBoxError(AzureMLException):
     """What only Azure itself could do; the message says what to do instead."""

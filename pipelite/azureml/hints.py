@@ -36,6 +36,13 @@ _REMOVED: tuple[tuple[str, str], ...] = (
         "{0} has to be installed; scikit-learn's ColumnTransformer takes its place",
     ),
     (
+        r"numpy\.core\.multiarray failed to import|A module that was compiled using NumPy 1\.x cannot be run in",
+        (
+            "a package built for NumPy 1 meets NumPy 2: ask for numpy<2 beside it in the environment of the step, or have the Python "
+            "that runs the pipeline serve: pipelite environments mode off"
+        ),
+    ),
+    (
         r"get_feature_names\b(?!_out)",
         "scikit-learn removed get_feature_names in 1.2: get_feature_names_out takes its place",
     ),

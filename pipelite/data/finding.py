@@ -363,6 +363,9 @@ def _collect(
 
 def _nothing(source: Source, dataset: str) -> str:
     what = "no file matches" if has_wildcard(source.path) else "there is no file or folder"
+    if source.datastore is None and source.path.startswith(("http://", "https://")):
+        # A server that does not answer has no files, either.
+        return f"dataset {dataset}: {what} {str(source)!r} that its server gives; correct the URL, or see that it can be reached"
     return f"dataset {dataset}: {what} {str(source)!r}; correct the path, or put the files there"
 
 

@@ -243,11 +243,27 @@ def _iter_delimited(
     )
     with _open(pyarrow, file) as stream:
         if is_whole:
-            yield _in_text(csv.read_csv(stream, read_options=read, parse_options=parse, convert_options=convert))
+            whole = csv.read_csv(stream, read_options=read, parse_options=parse, convert_options=convert)
+            yield _in_text(_with_distinct_names(whole))
             return
         reader = csv.open_csv(stream, read_options=read, parse_options=parse, convert_options=convert)
         for batch in reader:
-            yield _in_text(pyarrow.Table.from_batches([batch]))
+            yield _in_text(_with_distinct_names(pyarrow.Table.from_batches([batch])))
+
+
+def _with_distinct_names(table: Table) -> Table:
+    """The same; of columns that a header names alike, the later ones are NAME.1, NAME.2 and so on, as pandas has it."""
+    names = table.column_names
+    if len(set(names)) == len(names):
+        return table
+    taken, found = set(names), []
+    for place, name in enumerate(names):
+        made, number = name, 1
+        while name in names[:place] and made in taken:
+            made, number = f"{name}.{number}", number + 1
+        taken.add(made)
+        found.append(made)
+    return table.rename_columns(found)
 
 
 def _in_text(table: Table) -> Table:

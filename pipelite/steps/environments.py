@@ -151,7 +151,10 @@ class Environment:
             lock.release()
             if not missing:
                 raise
-            raise EnvironmentFailed(f"this Python does not have {', '.join(missing)}; {exc}") from exc
+            raise EnvironmentFailed(
+                f"this Python does not have {', '.join(missing)}; {exc}\n"
+                "Where it will do all the same: pipelite environments mode off"
+            ) from exc
         except BaseException:
             lock.release()
             raise

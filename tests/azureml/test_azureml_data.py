@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
+
 import pytest
 
 from pipelite.azureml.core import Dataset, Datastore
 from pipelite.azureml.data.datapath import DataPath
-from pipelite.azureml.exceptions import UserErrorException
+from pipelite.azureml.exceptions import DatasetTimestampMissingError, UserErrorException
 
 
 @pytest.fixture
@@ -129,6 +131,64 @@ def test_a_name_may_have_spaces_and_names_that_look_alike_are_others(ws, rides, 
     frame = rides.to_pandas_dataframe()
     made = Dataset.Tabular.register_pandas_dataframe(frame, (store, "frames"), "a frame", show_progress=False)
     assert Dataset.get_by_name(ws, "a frame").id == made.id
+
+
+@pytest.mark.parametrize("start", ["", "/", "trips/", "/all/trips/"])
+def test_a_partition_format_may_begin_with_the_folders_of_the_path(store, write, start):
+    write("trips/2019/01/part.csv", "count\n1\n")
+    write("trips/2019/02/part.csv", "count\n2\n")
+    store.upload("trips", target_path="all/trips", show_progress=False)
+    form = f"{start}{{month:yyyy/MM}}/part.csv"
+    rows = Dataset.Tabular.from_delimited_files((store, "all/trips/*/*/part.csv"), partition_format=form)
+    assert [each.month for each in rows.to_pandas_dataframe()["month"]] == [1, 2]
+
+
+def test_a_url_that_nothing_answers_at_is_said_to_be_one(ws):
+    with pytest.raises(
+        UserErrorException, match=r"that its server gives; correct the URL, or see that it can be reached"
+    ):
+        Dataset.Tabular.from_delimited_files("http://127.0.0.1:9/rides.csv")
+
+
+def test_columns_that_a_header_names_alike_are_told_apart(store, write):
+    write("alike/one.csv", "a,0,0,a\n1,2,3,4\n")
+    write("alike/two.csv", "a,0,0,a,a.1\n5,6,7,8,9\n")
+    rows = Dataset.Tabular.from_delimited_files("alike/*.csv").to_pandas_dataframe()
+    assert list(rows) == ["a", "0", "0.1", "a.1", "a.2"]
+    assert rows.iloc[0, :4].tolist() == [1, 2, 3, 4]
+
+
+def test_rows_are_chosen_by_their_times(ws, write):
+    hours = "".join(f"2026-03-0{day}T{hour:02}:00:00,{day}\n" for day in (1, 2, 3) for hour in (0, 12))
+    write("hours.csv", f"time,day\n{hours}")
+    plain = Dataset.Tabular.from_delimited_files("hours.csv")
+    timed = plain.with_timestamp_columns(timestamp="time", validate=True)
+
+    def days(dataset):
+        return dataset.to_pandas_dataframe()["day"].tolist()
+
+    assert days(timed.time_before(datetime(2026, 3, 2))) == [1, 1, 2]
+    assert days(timed.time_before(datetime(2026, 3, 2), include_boundary=False)) == [1, 1]
+    assert days(timed.time_after(datetime(2026, 3, 2, 12))) == [2, 3, 3]
+    assert days(timed.time_between(datetime(2026, 3, 1, 12), datetime(2026, 3, 2))) == [1, 2]
+    assert days(timed.time_recent(timedelta(seconds=1))) == []
+    zone = timezone(timedelta(hours=1))
+    frame = timed.to_pandas_dataframe()
+    frame.assign(time=frame["time"].dt.tz_localize("UTC")).to_parquet("hours.parquet")
+    zoned = Dataset.Tabular.from_parquet_files("hours.parquet").with_timestamp_columns("time")
+    for each in (timed, zoned):
+        assert days(each.time_before(datetime(2026, 3, 1, 13, tzinfo=zone))) == [1, 1]
+        assert days(each.time_before(datetime(2026, 3, 1, 12))) == [1, 1]
+    timed.register(ws, "hours")
+    again = Dataset.get_by_name(ws, "hours")
+    assert again.timestamp_columns == ("time", None)
+    assert days(again.take(3).time_after(datetime(2026, 3, 2))) == [2]
+    for none in (plain, timed.keep_columns(["day"]), timed.drop_columns("time"), timed.with_timestamp_columns()):
+        with pytest.raises(DatasetTimestampMissingError, match="with_timestamp_columns"):
+            none.time_before(datetime(2026, 3, 2))
+    for wrong in ({"partition_timestamp": "time"}, {"timestamp": "hour", "validate": True}):
+        with pytest.raises(UserErrorException):
+            plain.with_timestamp_columns(**wrong)
 
 
 def test_rows_are_taken_skipped_split_and_chosen(rides):

@@ -35,15 +35,16 @@ def drafted(place):
         pipeline=make_pipeline(ws, "old"),
         pipeline_parameters={"word": "loud"},
         continue_on_step_failure=True,
-        tags={"dev": "true"},
-        properties={"train": "value"},
+        tags={"stage": "early"},
+        properties={"owner": "ann"},
     )
     other = PipelineDraft.create(ws, make_pipeline(ws, "other"))
     draft = PipelineDraft.get(ws, id=made.id)
     draft.update(name="Second", pipeline=make_pipeline(ws, "new"))
     run = PipelineDraft.get(ws, made.id).submit_run()
+    at_once = [each.name for each in run.get_steps()]
     run.wait_for_completion(show_output=False)
-    return SimpleNamespace(ws=ws, draft=draft, other=other, run=run, published=draft.publish())
+    return SimpleNamespace(ws=ws, draft=draft, other=other, run=run, at_once=at_once, published=draft.publish())
 
 
 def test_it_runs_as_it_was_changed_with_what_it_was_given(drafted):
@@ -51,9 +52,13 @@ def test_it_runs_as_it_was_changed_with_what_it_was_given(drafted):
     assert {step.name: step.get_metrics() for step in run.get_steps()} == {"new": {"said": "loud new"}}
     assert (run.experiment.name, run.get_tags(), run.get_properties()) == (
         "drafts",
-        {"dev": "true"},
-        {"train": "value"},
+        {"stage": "early"},
+        {"owner": "ann"},
     )
+
+
+def test_its_steps_are_there_as_soon_as_it_is_submitted(drafted):
+    assert drafted.at_once == ["new"]
 
 
 def test_it_is_published_as_it_is_with_the_defaults_of_its_pipeline(drafted):
@@ -64,7 +69,7 @@ def test_it_is_published_as_it_is_with_the_defaults_of_its_pipeline(drafted):
 
 def test_drafts_are_listed_by_tags_and_deleted(drafted):
     ws = drafted.ws
-    assert [each.id for each in PipelineDraft.list(ws, tags={"dev": "true"})] == [drafted.draft.id]
+    assert [each.id for each in PipelineDraft.list(ws, tags={"stage": "early"})] == [drafted.draft.id]
     assert {each.id for each in PipelineDraft.list(ws)} == {drafted.draft.id, drafted.other.id}
     assert (drafted.other.name, drafted.other.tags, drafted.other.properties) == ("Pipeline draft", {}, {})
     drafted.other.delete()

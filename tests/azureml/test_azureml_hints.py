@@ -72,6 +72,7 @@ def test_a_step_that_fails_on_a_removed_name_says_what_takes_its_place(errors, n
         ("cannot import name 'Imputer' from 'sklearn.preprocessing' (/x.py)", "sklearn.impute.SimpleImputer"),
         ("No module named 'msrest.exceptions'", "azureml.exceptions.UserErrorException"),
         ("No module named 'sklearn_pandas'", "ColumnTransformer"),
+        ("ImportError: numpy.core.multiarray failed to import", "ask for numpy<2 beside it"),
         ("'DataFrame' object has no attribute 'iteritems'", ".items take its place"),
         ("'OneHotEncoder' object has no attribute 'get_feature_names'", "get_feature_names_out"),
         ("no attribute 'get_feature_names_out'", None),

@@ -29,6 +29,7 @@ def model(ws, write) -> Model:
 
 def test_versions_count_up_from_one_and_the_latest_is_meant(ws, model, write):
     second = Model.register(ws, str(write("outputs/model.pkl", "two")), "rides", tags=["new"])
+    assert second.url == f"aml://asset/{second.id}"
     assert [(each.name, each.version, each.id) for each in (model, second)] == [
         ("rides", 1, "rides:1"),
         ("rides", 2, "rides:2"),

@@ -126,6 +126,17 @@ def test_what_is_not_there_or_taken_is_an_error(grown, place):
         ModuleStep(grown.module, module_version=grown.first)
 
 
+def test_a_step_runs_in_the_environment_of_its_module_unless_it_has_one_of_its_own(grown, place, capsys):
+    write_file(place / "alone/alone.py", "print('alone')\n")
+    config = RunConfiguration()
+    config.environment.environment_variables = {"COLOUR": "red"}
+    module = Module.create(grown.ws, "Alone", "by itself")
+    module.publish_python_script("alone.py", "x", source_directory="alone", runconfig=config, category="any")
+    assert ModuleStep(Module.get(grown.ws, name="Alone")).runconfig.all_variables() == {"COLOUR": "red"}
+    assert ModuleStep(module, runconfig=RunConfiguration()).runconfig.all_variables() == {}
+    assert "category= of a module" in capsys.readouterr().err
+
+
 def test_modules_of_services_are_refused(grown):
     for publish in (grown.module.publish_azure_batch, grown.module.publish_adla_script):
         with pytest.raises(NotOnOneBoxError, match="publish_python_script keeps a script"):

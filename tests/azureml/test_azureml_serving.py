@@ -172,10 +172,10 @@ def test_a_run_of_what_is_published_is_published_itself_with_its_values(shop, po
 
 
 def test_values_that_no_parameter_takes_are_left_out_and_the_run_says_so(shop, post):
-    answer = post(shop.first.endpoint, ParameterAssignments={"epochs": 8, "1": "united", "2": "city"}).json()
+    answer = post(shop.first.endpoint, ParameterAssignments={"epochs": 8, "season": "spring", "9": "x"}).json()
 
     assert (answer["HasWarnings"], answer["ParameterAssignments"]) == (True, {"epochs": "8"})
-    assert PipelineRun.get(shop.ws, answer["Id"]).get_tags()["azureml.unknown_parameters"] == "1, 2"
+    assert PipelineRun.get(shop.ws, answer["Id"]).get_tags()["azureml.unknown_parameters"] == "9, season"
     assert "epochs=8" in shop.said(answer["Id"])
     assert post(shop.first.endpoint).json()["HasWarnings"] is False
 
@@ -184,7 +184,9 @@ def test_values_that_no_parameter_takes_are_left_out_and_the_run_says_so(shop, p
 def test_a_dataset_is_named_by_its_id_its_name_or_where_it_is(shop, post, form):
     given = {
         "saved": {"SavedDataSetReference": {"Id": shop.dataset.id}},
-        "never registered": {"SavedDataSetReference": {"Id": Dataset.File.from_files((shop.store, "cups/two.tx*")).id}},
+        "never registered": {
+            "SavedDataSetReference": {"Id": Dataset.Tabular.from_delimited_files((shop.store, "cups/two.txt")).id}
+        },
         "by name": {"DataSetReference": {"Name": "second_cup", "Version": "1"}},
         "literal": {"LiteralValue": {"DataStoreName": "workspaceblobstore", "RelativePath": "cups/two.txt"}},
     }[form]
@@ -330,10 +332,11 @@ def test_submissions_from_python_take_texts_and_objects(shop, served):
 
     run = shop.first.submit(shop.ws, "over-rest", pipeline_parameters=given)
     other = Experiment(shop.ws, "over-rest").submit(shop.endpoint, pipeline_parameters={"data": shop.dataset})
-    pattern = Dataset.File.from_files((shop.store, "cups/two.*"))
-    unregistered = shop.first.submit(shop.ws, "over-rest", pipeline_parameters={"data": pattern})
+    rows = Dataset.Tabular.from_delimited_files((shop.store, "cups/one.txt"))
+    unregistered = shop.first.submit(shop.ws, "over-rest", pipeline_parameters={"epochs": 41, "data": rows})
 
-    assert shop.said(unregistered.id).endswith("data=two cup")
+    assert shop.said(unregistered.id).endswith("epochs=41 label=a loud=False data=one cup")
+    assert unregistered._native.record.pipeline == "Cups"
     assert shop.said(run.id) == "edition=first rate=0.5 epochs=4 label=a loud=False data=two cup"
     assert shop.said(other.id).endswith("data=two cup")
     with pytest.raises(UserErrorException, match="epochs"):

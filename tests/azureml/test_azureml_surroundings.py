@@ -409,7 +409,26 @@ def test_steps_are_given_one_by_one_and_found_as_a_list(run):
     assert isinstance(next(run.get_steps()), StepRun)
     assert {each.name for each in run.get_children()} == {"look around", "read", "log", "say"}
     assert [each.name for each in run.find_step_run("log")] == ["log"]
+    # What reads comes before what it reads of: the last first.
+    names = [each.name for each in run.get_steps()]
+    assert names.index("read") < names.index("look around")
     assert run.find_step_run("none") == []
+
+
+def test_the_datasets_that_a_step_was_given_are_among_its_details(run):
+    (step,) = run.find_step_run("look around")
+    given = {each["consumptionDetails"]["inputName"]: each for each in step.get_details()["inputDatasets"]}
+    assert {name: each["consumptionDetails"]["mechanism"] for name, each in given.items()} == {
+        "rides": "Direct",
+        "chosen": "Direct",
+        "file": "Mount",
+        "folder": "Mount",
+    }
+    assert (given["rides"]["dataset"].name, given["rides"]["dataset"].version) == ("rides", 1)
+    assert given["file"]["dataset"].to_path() == ["/only.csv"]
+    again = given["folder"]["dataset"].register(run.experiment.workspace, "one folder")
+    assert again.to_path() == ["/only.csv"]
+    assert run.find_step_run("log")[0].get_details()["inputDatasets"] == []
 
 
 def test_metrics_have_the_forms_of_v1(run):

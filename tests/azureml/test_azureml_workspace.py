@@ -116,6 +116,7 @@ def test_a_cluster_that_is_not_there_is_created(ws, capsys):
     assert found
     assert isinstance(cluster, AmlCompute)
     assert (cluster.type, cluster.max_nodes, cluster.provisioning_state) == ("AmlCompute", 4, "Succeeded")
+    assert (cluster.cluster_resource_id, cluster.location) == (cluster.id, "local")
     assert cluster.get_status().serialize()["scaleSettings"]["maxNodeCount"] == 4
     assert list(ws.compute_targets) == ["cpu-cluster"]
     said = capsys.readouterr()

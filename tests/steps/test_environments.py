@@ -171,6 +171,7 @@ def test_an_environment_that_cannot_be_made_is_an_error_with_the_missing_package
     )
     assert "said:\n" in str(cause)
     assert "pipelite" in str(cause).partition("said:\n")[2]
+    assert str(cause).endswith("\nWhere it will do all the same: pipelite environments mode off")
     assert list(Workspace().environments) == []
     assert not [path for path in (Workspace().path / "environments").iterdir() if path.is_dir()]
 

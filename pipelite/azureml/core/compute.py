@@ -48,6 +48,8 @@ class ComputeTarget:
         self.workspace = workspace
         self.name = name
         self.type = kept["type"]
+        self.id = self.cluster_resource_id = _state.make_id("compute", name)
+        self.location = self.cluster_location = "local"
         self.provisioning_state = "Succeeded"
         self.provisioning_errors: list[Any] = []
         for key, value in kept["settings"].items():
@@ -230,8 +232,11 @@ class DatabricksCompute(ComputeTarget):
 class RemoteCompute(ComputeTarget):
     """A machine that scripts were sent to; here this box."""
 
-    @staticmethod
+    _kind = "VirtualMachine"
+
+    @classmethod
     def attach_configuration(
+        cls,
         username: str | None = None,
         address: str | None = None,
         ssh_port: int = 22,
@@ -241,24 +246,13 @@ class RemoteCompute(ComputeTarget):
         resource_id: str | None = None,
     ) -> ProvisioningConfiguration:
         note_ignored("the address of a machine, and how to sign in there")
-        return ProvisioningConfiguration("VirtualMachine")
+        return ProvisioningConfiguration(cls._kind)
 
 
 class HDInsightCompute(RemoteCompute):
-    """A cluster with Spark; here the Spark of this machine."""
+    """A cluster with Spark; here this box."""
 
-    @staticmethod
-    def attach_configuration(
-        username: str | None = None,
-        address: str | None = None,
-        ssh_port: int = 22,
-        password: str | None = None,
-        private_key_file: str = "",
-        private_key_passphrase: str = "",
-        resource_id: str | None = None,
-    ) -> ProvisioningConfiguration:
-        note_ignored("the address of a machine, and how to sign in there")
-        return ProvisioningConfiguration("HDInsight")
+    _kind = "HDInsight"
 
 
 class BatchCompute(ComputeTarget):

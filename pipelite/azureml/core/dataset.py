@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,8 @@ from pipelite.azureml._notices import note_ignored
 from pipelite.azureml.core.dataset_names import find_native, is_saved, reserve_native, saved_name, to_given
 from pipelite.azureml.core.datastore import Datastore
 from pipelite.azureml.data.datapath import DataPath
-from pipelite.azureml.exceptions import UserErrorException
+from pipelite.azureml.exceptions import DatasetTimestampMissingError, UserErrorException
+from pipelite.clock import CLOCK
 from pipelite.errors import PipeliteError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
     from pipelite.azureml.core.workspace import Workspace
     from pipelite.azureml.data.dataset_consumption_config import DatasetConsumptionConfig
     from pipelite.data import Dataset as NativeDataset
+
+#: Settings: NAME:VERSION of a registered dataset to its columns with times.
+_TIMES = "timestamps"
 
 
 class DataType:
@@ -151,6 +157,106 @@ class AbstractDataset:
 class TabularDataset(AbstractDataset):
     """Rows and columns."""
 
+    #: The columns with the time of a row, and with that of its file, as they were given; None if those it is registered with count.
+    _times: tuple[str | None, str | None] | None = None
+
+    def with_timestamp_columns(
+        self,
+        timestamp: str | None = None,
+        partition_timestamp: str | None = None,
+        validate: bool = False,
+        fine_grain_timestamp: str | None = None,
+        coarse_grain_timestamp: str | None = None,
+    ) -> TabularDataset:
+        """The same, with the column that has the time of each row; none to have none any more.
+
+        Raises
+        ------
+        UserErrorException
+            If only the time of files is given, or `validate` is set and there is no such column.
+        """
+        times = (timestamp or fine_grain_timestamp, partition_timestamp or coarse_grain_timestamp)
+        if times[0] is None and times[1] is not None:
+            raise UserErrorException("partition_timestamp needs timestamp, the column with the time of each row")
+        missing = set(filter(None, times)) - set(self._column_names()) if validate else set()
+        if missing:
+            raise UserErrorException(f"there is no column {missing.pop()!r} to have times")
+        made: TabularDataset = self._made(self._native, "")
+        made._times = times
+        return made
+
+    @property
+    def timestamp_columns(self) -> tuple[str | None, str | None]:
+        """The columns with the time of a row, and with that of its file."""
+        native = self._native
+        row, file = self._times or (None, None)
+        if self._times is None and native.registered_as is not None:
+            # Looked up where it is asked for: scripts that have other questions do not wait for it.
+            name, version = native.registered_as
+            row, file = _state.get(_state.open_workspace().store, _TIMES, f"{name}:{version}") or (None, None)
+        for kind, *rest in native.definition.operations:
+            if kind == "keep":
+                row = row if row in rest[0] else None
+                file = file if row is not None and file in rest[0] else None
+        return row, file
+
+    def time_before(self, end_time: datetime, include_boundary: bool = True, validate: bool = True) -> TabularDataset:
+        """The rows up to a time.
+
+        Raises
+        ------
+        DatasetTimestampMissingError
+            If no column has times.
+        """
+        return self._at("<=" if include_boundary else "<", end_time)
+
+    def time_after(self, start_time: datetime, include_boundary: bool = True, validate: bool = True) -> TabularDataset:
+        """The rows from a time on; raises as `time_before` does."""
+        return self._at(">=" if include_boundary else ">", start_time)
+
+    def time_between(
+        self, start_time: datetime, end_time: datetime, include_boundary: bool = True, validate: bool = True
+    ) -> TabularDataset:
+        """The rows between two times; raises as `time_before` does."""
+        return self.time_after(start_time, include_boundary).time_before(end_time, include_boundary)
+
+    def time_recent(
+        self, time_delta: timedelta, include_boundary: bool = True, validate: bool = True
+    ) -> TabularDataset:
+        """The rows of the last hours or days; raises as `time_before` does."""
+        return self.time_after(CLOCK.now() - time_delta, include_boundary)
+
+    def _at(self, sign: str, time: datetime) -> TabularDataset:
+        column, _ = self.timestamp_columns
+        if column is None:
+            raise DatasetTimestampMissingError(
+                "no column of this dataset has times, or it was dropped; with_timestamp_columns(timestamp=...) says which does"
+            )
+        # Times without a zone are in UTC, on either side.
+        utc = time.astimezone(UTC) if time.tzinfo is not None else time.replace(tzinfo=UTC)
+        kind = self._native.take(1).to_arrow().schema.field(column).type
+        told = utc if getattr(kind, "tz", None) is not None else utc.replace(tzinfo=None)
+        return self.filter(f"`{column}` {sign} {told.isoformat()!r}")
+
+    def register(
+        self,
+        workspace: Workspace,
+        name: str,
+        description: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        create_new_version: bool = False,
+    ) -> Any:
+        made = super().register(workspace, name, description, tags, create_new_version)
+        if self.timestamp_columns != (None, None):
+            name, version = made.native.registered_as
+            _state.put(workspace.store, _TIMES, f"{name}:{version}", self.timestamp_columns)
+        return made
+
+    def _made(self, native: NativeDataset, call: str) -> Any:
+        made = super()._made(native, call)
+        made._times = self._times
+        return made
+
     def to_pandas_dataframe(self, on_error: str = "null", out_of_range_datetime: str = "null") -> Any:
         return self._native.to_pandas()
 
@@ -174,11 +280,6 @@ class TabularDataset(AbstractDataset):
         text = str(expression)
         made: TabularDataset = self._made(self._native.filter(text), f".filter({text!r})")
         return made
-
-    def with_timestamp_columns(self, timestamp: str | None = None, **others: Any) -> TabularDataset:
-        """The same: a column of times is one like others."""
-        note_ignored("with_timestamp_columns (filter(dataset[column] > value) takes rows by time)")
-        return self
 
     def __getitem__(self, column: str) -> Condition:
         return Condition(f"`{column}`" if not column.isidentifier() else column)
@@ -321,14 +422,14 @@ class TabularDatasetFactory:
         empty_as_string: bool = False,
         encoding: str = "utf8",
     ) -> TabularDataset:
-        _refuse("include_path", include_path)
+        _refuse("include_path", include_path, "partition_format= makes columns of the parts of paths")
         if not infer_column_types:
             note_ignored("infer_column_types=False; set_column_types says what each column is")
         options: dict[str, Any] = {
             "separator": separator,
             "header": header is True or str(getattr(header, "name", header)) not in ("False", "NO_HEADERS"),
             "types": {name: each.name for name, each in (set_column_types or {}).items()} or None,
-            "partition_format": partition_format,
+            "partition_format": _seen_from(path, partition_format),
             "multi_line": support_multi_line,
             "empty_as_string": empty_as_string,
             "encoding": encoding,
@@ -349,10 +450,8 @@ class TabularDatasetFactory:
         set_column_types: Any = None,
         partition_format: str | None = None,
     ) -> TabularDataset:
-        _refuse("include_path", include_path)
-        return _tabular(
-            "from_parquet_files", path, {"partition_format": partition_format} if partition_format else {}, validate
-        )
+        _refuse("include_path", include_path, "partition_format= makes columns of the parts of paths")
+        return _tabular("from_parquet_files", path, _partitioned(path, partition_format), validate)
 
     @staticmethod
     def from_json_lines_files(
@@ -364,10 +463,8 @@ class TabularDatasetFactory:
         invalid_lines: str = "error",
         encoding: str = "utf8",
     ) -> TabularDataset:
-        _refuse("include_path", include_path)
-        return _tabular(
-            "from_json_lines_files", path, {"partition_format": partition_format} if partition_format else {}, validate
-        )
+        _refuse("include_path", include_path, "partition_format= makes columns of the parts of paths")
+        return _tabular("from_json_lines_files", path, _partitioned(path, partition_format), validate)
 
     @staticmethod
     def from_sql_query(query: Any, validate: bool = True, set_column_types: Any = None, query_timeout: int = 30) -> Any:
@@ -409,7 +506,7 @@ class FileDatasetFactory:
     def from_files(
         path: Any, validate: bool = True, partition_format: str | None = None, is_file: bool = False
     ) -> FileDataset:
-        _refuse("partition_format", partition_format)
+        _refuse("partition_format", partition_format, "of files it comes with batch inference; of rows it is there")
         places = _places(path)
         made = FileDataset(_make("from_files", places, {}), f"Dataset.from_files({_shown(places)})")
         _look(made, validate)
@@ -425,7 +522,7 @@ class FileDatasetFactory:
     ) -> FileDataset:
         """Put the files of a folder on a datastore; gives a dataset of them."""
         store, below = (target, "") if isinstance(target, Datastore) else _pair(target)
-        _refuse("pattern", pattern)
+        _refuse("pattern", pattern, "upload a folder that has just these files")
         store.native.upload(src_dir, below, overwrite=overwrite, show_progress=show_progress)
         return FileDatasetFactory.from_files((store, below))
 
@@ -496,6 +593,30 @@ def save(dataset: AbstractDataset) -> NativeDataset:
     return known[name] if name in known else native.register(name)
 
 
+def to_kept(dataset: AbstractDataset) -> dict[str, Any]:
+    """A dataset as plain JSON, for `from_kept`."""
+    native = dataset.native
+    registered = None if native.registered_as is None else list(native.registered_as)
+    return {
+        "kind": type(dataset).__name__,
+        "code": dataset.code,
+        "definition": native.definition.to_json(),
+        "registered": registered,
+    }
+
+
+def from_kept(kept: Mapping[str, Any]) -> AbstractDataset:
+    """What `to_kept` was given."""
+    from pipelite.data import Dataset as NativeDataset
+    from pipelite.data.definition import Definition
+
+    kind = TabularDataset if kept["kind"] == TabularDataset.__name__ else FileDataset
+    definition = Definition.from_json(kept["definition"])
+    if kept["registered"] is not None and not definition.operations:
+        return kind(_state.open_workspace().datasets.get_version(*kept["registered"]), kept["code"])
+    return kind(NativeDataset(definition), kept["code"])
+
+
 def of_native(native: NativeDataset) -> Any:
     """The view on a dataset of this library."""
     version = "" if native.version is None else f", {native.version}"
@@ -511,6 +632,25 @@ def _tabular(method: str, path: Any, options: Mapping[str, Any], validate: bool)
     made = TabularDataset(_make(method, places, options), f"Dataset.{method}({_shown(places)}{shown})")
     _look(made, validate)
     return made
+
+
+def _partitioned(path: Any, partition_format: str | None) -> dict[str, Any]:
+    found = _seen_from(path, partition_format)
+    return {} if found is None else {"partition_format": found}
+
+
+def _seen_from(path: Any, partition_format: str | None) -> str | None:
+    """A partition format without the folders that it shares with the path: names of files are seen from there."""
+    if partition_format is None:
+        return None
+    first = _places(path)[0]
+    base = re.split(r"/?[^/]*[*?\[]", str(first[1] if isinstance(first, tuple) else first), maxsplit=1)[0].strip("/")
+    folders = partition_format.partition("{")[0].strip("/").split("/")
+    for count in range(len(folders), 0, -1):
+        shared = "/".join(folders[:count])
+        if shared and f"/{base}".endswith(f"/{shared}"):
+            return partition_format.lstrip("/").removeprefix(shared).lstrip("/")
+    return partition_format
 
 
 def _make(method: str, places: list[Any], options: Mapping[str, Any]) -> NativeDataset:
@@ -562,9 +702,9 @@ def _pair(path: Any) -> tuple[Datastore, str]:
     return store, below or ""
 
 
-def _refuse(name: str, value: Any) -> None:
+def _refuse(name: str, value: Any, instead: str) -> None:
     if value:
-        raise UserErrorException(f"{name}={value!r} is not known here")
+        raise UserErrorException(f"{name}={value!r} is not known here; {instead}")
 
 
 def _own_folder() -> Path:

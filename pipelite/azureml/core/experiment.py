@@ -63,7 +63,8 @@ class Experiment:
             pipeline = config.as_pipeline(self.workspace)
             submitted = pipeline.submit(self.name, tags={**(tags or {}), SCRIPT_RUN: "true"}, **kwargs)
             run = Run(self, submitted.id)
-            run.keep_environment(config.run_config.environment)
+            if hasattr(config, "run_config"):
+                run.keep_environment(config.run_config.environment)
             return run
         if not hasattr(config, "submit"):
             raise UserErrorException(

@@ -116,6 +116,11 @@ class Model:
             found.setdefault(purpose, []).append(Dataset.get_by_id(self.workspace, dataset))
         return found
 
+    @property
+    def url(self) -> str:
+        """As v1 wrote it; `get_model_path` says where it is."""
+        return f"aml://asset/{self.id}"
+
     @staticmethod
     def register(
         workspace: Workspace,

@@ -173,11 +173,31 @@ class Run(LoggingRun):
             "startTimeUtc": time_text(native.started_at),
             "endTimeUtc": time_text(native.ended_at),
             "properties": self.properties,
+            "inputDatasets": self._input_datasets(None),
             "error": None if native.error is None else {"error": {"code": "UserError", "message": native.error}},
         }
 
     def get_detailed_status(self) -> dict[str, Any]:
         return {"status": self.get_status(), "details": self._native.error or ""}
+
+    def _input_datasets(self, step: str | None) -> builtins.list[dict[str, Any]]:
+        """The datasets that a step was given, or all steps were, as far as it was submitted by a script that knew them."""
+        from pipelite.azureml.core.dataset import from_kept
+
+        kept = Labels(self.experiment.workspace.store, self._native.id).read("datasets")
+        return [
+            {
+                "dataset": from_kept(each["dataset"]),
+                "consumptionDetails": {"type": "RunInput", "inputName": each["name"], "mechanism": each["mode"]},
+            }
+            for name, given in kept.items()
+            if step in (None, name)
+            for each in given
+        ]
+
+    def keep_datasets(self, datasets: Mapping[str, Any]) -> None:
+        """Keep what the steps were given."""
+        self._labels.change("datasets", datasets)
 
     def get_details_with_logs(self) -> dict[str, Any]:
         return {**self.get_details(), "logFiles": self._logs()}

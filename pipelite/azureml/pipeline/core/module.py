@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from pipelite.azureml import _state
+from pipelite.azureml._notices import note_ignored
 from pipelite.azureml.exceptions import NotOnOneBoxError, UserErrorException
 from pipelite.azureml.pipeline.core.graph import InputPortDef, OutputPortDef
 
@@ -44,6 +45,8 @@ class ModuleVersion:
     params: Mapping[str, Any]
     #: Texts, and {"port": name} for what a step reads or writes.
     arguments: tuple[Any, ...] = attrs.field(converter=_to_tuple)
+    #: What a step that has no run configuration runs in, as `Environment.to_kept` gives it.
+    environment: Mapping[str, Any] | None
 
     def __repr__(self) -> str:
         return f"ModuleVersion(Module: {self.module_name}, Version: {self.version}, Id: {self.id})"
@@ -137,7 +140,6 @@ class Module:
         inputs: Sequence[InputPortDef] | None = None,
         outputs: Sequence[OutputPortDef] | None = None,
         params: Mapping[str, Any] | None = None,
-        create_new_version: bool = True,
         version: str | None = None,
         is_default: bool = False,
         source_directory: str | None = None,
@@ -145,7 +147,6 @@ class Module:
         category: Any = None,
         arguments: Sequence[Any] | None = None,
         runconfig: Any = None,
-        **others: Any,
     ) -> ModuleVersion:
         """Keep a script, with its source directory as it is now, as a version.
 
@@ -156,6 +157,9 @@ class Module:
         """
         from pipelite.azureml.script_steps import copy_source
 
+        for setting, value in (("hash_paths", hash_paths), ("category", category)):
+            if value is not None:
+                note_ignored(f"{setting}= of a module")
         known = self.get_versions()
         label = version or str(len(known) + 1)
         if label in known:
@@ -175,6 +179,7 @@ class Module:
             outputs=[each.name for each in outputs or ()],
             params=dict(params or {}),
             arguments=[_kept_argument(each) for each in arguments or ()],
+            environment=None if runconfig is None else runconfig.environment.to_kept(),
         )
         default = label if is_default or not known else self.default_version
         self._change(versions=[*self._kept["versions"], attrs.asdict(made)], default=default)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelite.api import Pipeline as NativePipeline
 from pipelite.api.publishing import STANDS_ALONE
-from pipelite.azureml.core.dataset import AbstractDataset
+from pipelite.azureml.core.dataset import AbstractDataset, to_kept
 from pipelite.azureml.data.datapath import DataPath
 from pipelite.azureml.exceptions import UserErrorException
 from pipelite.azureml.identities import by_definition, counts_by_definition
@@ -115,7 +115,11 @@ class WrittenPipeline:
             print(f"Created step {planned.name} ({_PLANNED[is_new]})")
         run = native.submit(**values)
         print(f"Submitted PipelineRun {run.id}")
-        return PipelineRun(experiment, run.id, _run=run)
+        made = PipelineRun(experiment, run.id, _run=run)
+        datasets = self.datasets(pipeline_parameters)
+        if datasets:
+            made.keep_datasets(datasets)
+        return made
 
     def publish(
         self,
@@ -125,17 +129,27 @@ class WrittenPipeline:
         continue_on_step_failure: bool | None = None,
     ) -> PublishedPipeline:
         """Publish it as it is now."""
-        from pipelite.azureml.pipeline.core.published import publish
+        from pipelite.azureml.pipeline.core.published import native_name, publish
 
-        native = self.native.with_options(keep_going=bool(continue_on_step_failure), description=self.description)
+        name = name or "Pipeline"
+        native = self.native.with_options(
+            # What lists of runs call them.
+            name=native_name(name),
+            keep_going=bool(continue_on_step_failure),
+            description=self.description,
+        )
         return publish(
             self.workspace,
             native.publish,
-            name=name or "Pipeline",
+            name=name,
             version=version,
             description=description,
             steps=self.step_names,
         )
+
+    def datasets(self, given: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+        """The datasets that steps are given, by the names of the steps and as plain JSON, as far as that is known."""
+        return {}
 
     def keep(self) -> dict[str, Any]:
         """It as plain JSON: what a `KeptPipeline` is made of."""
@@ -259,6 +273,19 @@ class Pipeline(WrittenPipeline):
 
     def _set_experiment_name(self, name: str) -> None:
         """Nothing: a run belongs to the experiment that it is submitted to. Scripts in use touch this name of v1's own."""
+
+    def datasets(self, given: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+        found: dict[str, list[dict[str, Any]]] = {}
+        for step in self.steps:
+            for port in step.input_ports:
+                source = port.source
+                if isinstance(source, PipelineParameter):
+                    source = given.get(source.name, source.default_value)
+                if isinstance(source, AbstractDataset):
+                    mode = "Direct" if port.is_direct else "Mount"
+                    kept = {"name": port.name, "mode": mode, "dataset": to_kept(source)}
+                    found.setdefault(step.name, []).append(kept)
+        return found
 
     def validate(self) -> list[Any]:
         """What is wrong with it, such as steps that wait for each other or read what no step writes; nothing is run."""

@@ -17,6 +17,7 @@ from pipelite.azureml.core.script_run import ScriptRun
 from pipelite.azureml.exceptions import UserErrorException
 from pipelite.azureml.pipeline.core import kept_forms, yaml_writing
 from pipelite.azureml.pipeline.core.graph_views import Graph
+from pipelite.clock import CLOCK
 from pipelite.errors import PipeliteError
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from pipelite.azureml.core.workspace import Workspace
     from pipelite.azureml.pipeline.core.published import PublishedPipeline
 
+#: How long a run that goes on may take to have steps, at most.
+_STARTED_WITHIN_S = 10
 #: What `PipelineRun.get_status` and `StepRun.get_status` say, where `get_details` says "Completed".
 _GRAPH_STATUSES = {
     "queued": "NotStarted",
@@ -105,8 +108,12 @@ class PipelineRun(Run):
         return status
 
     def get_steps(self) -> Iterator[StepRun]:
-        """Its steps."""
-        for name in self._native.steps:
+        """Its steps, the last first, which some scripts take to be the one that they look for."""
+        until = CLOCK.monotonic() + _STARTED_WITHIN_S
+        # Right after a submission its process is about to write them down.
+        while self._native.status in ("pending", "running") and not self._native.steps and CLOCK.monotonic() < until:
+            CLOCK.sleep(0.01)
+        for name in reversed(list(self._native.steps)):
             yield StepRun(self.experiment, f"{self.id}/{name}", _parent=self)
 
     def get_children(self, recursive: bool = False, tags: Any = None, properties: Any = None) -> Iterator[StepRun]:
@@ -267,6 +274,7 @@ class StepRun(Run):
             "startTimeUtc": time_text(record.started_at),
             "endTimeUtc": time_text(record.ended_at),
             "properties": self.properties,
+            "inputDatasets": self._input_datasets(self._name),
             "error": None if record.error is None else {"error": {"code": "UserError", "message": record.error}},
         }
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipelite.azureml.core.environment import from_kept
+from pipelite.azureml.core.runconfig import RunConfiguration
 from pipelite.azureml.pipeline.core.graph import PipelineData, PipelineParameter
 from pipelite.azureml.pipeline.core.module import Module, ModuleVersion
 from pipelite.azureml.pipeline.core.step import flatten
@@ -45,6 +47,9 @@ class ModuleStep(PythonScriptStep):
             **_ports(called, "outputs_map", found.outputs, outputs_map),
         }
         words = [_word(each, ports) for each in found.arguments] if arguments is None else list(arguments)
+        if runconfig is None and found.environment is not None:
+            runconfig = RunConfiguration()
+            runconfig.environment = from_kept(found.environment)
         given = {each.name for each in flatten(words) if isinstance(each, PipelineParameter)}
         super().__init__(
             found.script_name,
