@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pipelite.store import Store, get_setting, get_settings, put_setting, remove_setting
-
 if TYPE_CHECKING:
     from pipelite.api import Workspace
+    from pipelite.store import Store
 
 _PREFIX = "azureml."
 #: What the default datastore of an Azure ML workspace is called; here it is the folder `data/` of the workspace.
@@ -24,21 +23,29 @@ def open_workspace() -> Workspace:
 
 def get(store: Store, kind: str, name: str) -> Any:
     """What is kept of one thing; None if there is none of that name."""
+    from pipelite.store import get_setting
+
     return get_setting(store, f"{_PREFIX}{kind}.{name}")
 
 
 def get_all(store: Store, kind: str) -> dict[str, Any]:
     """All that is kept of one kind, by name."""
+    from pipelite.store import get_settings
+
     return get_settings(store, f"{_PREFIX}{kind}.")
 
 
 def put(store: Store, kind: str, name: str, value: Any) -> None:
     """Keep something; JSON."""
+    from pipelite.store import put_setting
+
     put_setting(store, f"{_PREFIX}{kind}.{name}", value)
 
 
 def remove(store: Store, kind: str, name: str) -> None:
     """Forget it."""
+    from pipelite.store import remove_setting
+
     remove_setting(store, f"{_PREFIX}{kind}.{name}")
 
 

@@ -270,6 +270,10 @@ class TestDatabricks:
         with pytest.raises(ValueError, match=message):
             DatabricksStep("train", **{"existing_cluster_id": "c", **given})
 
+    def test_an_empty_id_is_that_of_no_cluster(self, ws):
+        step = DatabricksStep("train", existing_cluster_id="", num_workers=1, notebook_path="/Users/ann/train")
+        assert Pipeline(ws, [step]).validate() == []
+
     @pytest.mark.may_be_missing
     @spark
     def test_a_script_from_here_runs_on_the_spark_of_this_machine(self, ws, place):

@@ -104,6 +104,8 @@ class DatabricksStep(ProcessStep):
             "autoscale": None if min_workers is None else {"min_workers": min_workers, "max_workers": max_workers},
         }
         self._cluster = {key: value for key, value in settings.items() if value is not None}
+        # Scripts take it from a variable, which is empty where there is none.
+        existing_cluster_id = existing_cluster_id or None
         if existing_cluster_id is not None and (self._cluster or max_workers is not None):
             raise ValueError(f"step {name!r}: existing_cluster_id excludes the settings of a new cluster")
         if existing_cluster_id is None and num_workers is None and (min_workers is None or max_workers is None):
