@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,12 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     for path in [path for path in workspaces._held if path.is_relative_to(tmp_path.resolve())]:
         store, _ = workspaces._held.pop(path)
         store.close()
+
+
+def pytest_configure() -> None:
+    # What is started in the background by a shell ignores Ctrl-C, and so would all programs that tests start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def not_run(reporter, *, needed_only: bool = False) -> list[tuple[str, str]]:

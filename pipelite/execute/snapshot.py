@@ -30,7 +30,8 @@ def collect_sources(
     """
     places: dict[str, str] = {}
     contents: dict[str, Path] = {}
-    for name, module in list(sys.modules.items()):
+    # Not a list of its items: while that is made, garbage may be collected, and finalizers import.
+    for name, module in sys.modules.copy().items():
         known = _known.get(name)
         if known is None or known[0] is not module:
             known = _known[name] = (module, _source_of(name, module))

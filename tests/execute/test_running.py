@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 from datetime import timedelta
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from pipelite.errors import (
     StepFailed,
     UnhashableError,
 )
+from pipelite.execute import collect_sources
 
 
 @step
@@ -592,3 +596,30 @@ def test_steps_see_the_working_directory_the_environment_and_the_import_path_of_
     monkeypatch.syspath_prepend(str(tmp_path / "somewhere-else"))
 
     assert flow.run().outputs["result"] == [str(tmp_path / "other"), "on", True]
+
+
+def test_source_files_are_collected_while_finalizers_import():
+    made = []
+
+    class Finalized:
+        def __init__(self):
+            self.circle = self
+
+        def __del__(self):
+            if len(made) < 500:
+                made.append(f"made_by_finalizer_{len(made)}")
+                sys.modules[made[-1]] = ModuleType(made[-1])
+                Finalized()
+
+    thresholds = gc.get_threshold()
+    Finalized()
+    gc.set_threshold(1)
+    try:
+        places, _ = collect_sources([])
+    finally:
+        gc.set_threshold(*thresholds)
+        for name in made:
+            del sys.modules[name]
+
+    assert made
+    assert any(place.endswith("test_running.py") for place in places)
