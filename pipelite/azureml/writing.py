@@ -149,7 +149,7 @@ class Writer:
         if isinstance(value, AbstractDataset):
             code = ast.unparse(_Paths(self).visit(ast.parse(value.code, mode="eval")))
         else:
-            code = f"Dataset.from_files({(value.datastore_name, value.path_on_datastore)!r})"
+            code = f"Dataset.from_files({(value.datastore_name, value.path_on_datastore)!r}, missing_ok=True)"
         if not self._by_definition:
             return Code(code)
         self.use("pipelite.azureml.identities", "by_definition")
@@ -237,9 +237,10 @@ class Writer:
     def _reference(self, reference: DataReference) -> Code:
         store = reference.datastore.native
         path = (reference.path_on_datastore or "").strip("/")
-        if store.is_local and not self._by_definition:
+        place = "/".join(filter(None, (store.url.removeprefix("file://"), path)))
+        if store.is_local and not self._by_definition and os.path.exists(place):
             self.use("pathlib", "Path")
-            found = self.path("/".join(filter(None, (store.url.removeprefix("file://"), path))))
+            found = self.path(place)
             return found if found.text.startswith(_HERE) else Code(f"Path({found.text})")
         return self.data(DataPath(reference.datastore, path))
 

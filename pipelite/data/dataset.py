@@ -138,9 +138,12 @@ class Dataset(TrackedData):
         )
 
     @classmethod
-    def from_files(cls, path: PathLike | Sequence[PathLike]) -> Dataset:
-        """Files of any kind."""
-        return cls._make("files", path, {})
+    def from_files(cls, path: PathLike | Sequence[PathLike], *, missing_ok: bool = False) -> Dataset:
+        """Files of any kind.
+
+        With `missing_ok` there may be none yet: then it is an empty folder to those who read it.
+        """
+        return cls._make("files", path, {"missing_ok": missing_ok or None})
 
     @classmethod
     def from_sql(
@@ -487,6 +490,7 @@ class Dataset(TrackedData):
             return folder
         partial = folder.with_name(f".{folder.name}-{os.getpid()}-{os.urandom(4).hex()}")
         try:
+            partial.mkdir(parents=True)
             for each in files:
                 link = partial / each.name
                 link.parent.mkdir(parents=True, exist_ok=True)

@@ -87,7 +87,7 @@ class Definition:
     @property
     def reading(self) -> str:
         """What of it counts besides the files: how they are read and what is done with the rows."""
-        options = {name: value for name, value in self.options.items() if name != "credentials"}
+        options = {name: value for name, value in self.options.items() if name not in ("credentials", "missing_ok")}
         counted = {"format": self.format, "options": options, "operations": self.operations}
         return json.dumps(counted, sort_keys=True)
 

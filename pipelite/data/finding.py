@@ -97,7 +97,10 @@ class Finder:
                 if definition.is_on_server:
                     found.append(self._ask(definition, source.path, dataset))
                 else:
-                    found += self._find_source(source, dataset, remembered)
+                    more = self._find_source(source, dataset, remembered)
+                    if not more and source.artifact is None and not definition.options.get("missing_ok"):
+                        raise DatasetError(_nothing(source, dataset), dataset=dataset)
+                    found += more
             except OSError as exc:
                 raise DatasetError(
                     f"dataset {dataset}: {exc.filename or str(source)!r} cannot be read ({exc.strerror or exc}); "
@@ -142,7 +145,7 @@ class Finder:
                 everything = _list_folder(place, depth=depth_of(rest), location=location, prefix=folder)
                 listed = [each for each in everything if matches(each[0])]
         if not listed:
-            raise DatasetError(_nothing(source, dataset), dataset=dataset)
+            return []
         if source.names is not None:
             by_name = {each[0]: each for each in listed}
             listed = [by_name[name] for name in _checked_names(source, by_name, dataset)]
@@ -196,7 +199,7 @@ class Finder:
     def _find_remote(self, datastore: Datastore, path: str, source: Source, dataset: str) -> list[FoundFile]:
         entries = datastore.list(path)
         if not entries:
-            raise DatasetError(_nothing(source, dataset), dataset=dataset)
+            return []
         if has_wildcard(path):
             base = split_pattern(path)[0]
         else:

@@ -11,6 +11,7 @@ from azureml_scripts import write_file
 
 from pipelite.azureml.core import Dataset, Experiment, Run, ScriptRunConfig, Workspace
 from pipelite.azureml.data.data_reference import DataReference
+from pipelite.azureml.data.datapath import DataPath, DataPathComputeBinding
 from pipelite.azureml.exceptions import ActivityFailedException
 from pipelite.azureml.identities import set_rule
 from pipelite.azureml.pipeline.core import Pipeline, PipelineData, PipelineParameter, PipelineRun
@@ -320,3 +321,42 @@ def test_a_run_publishes_the_pipeline_it_was_made_of(ws):
     )
     with pytest.raises(TypeError):
         run.publish_pipeline("shown")
+
+
+def test_a_path_to_where_nothing_lies_is_an_empty_folder_until_something_does(ws, place):
+    write_file(
+        place / "listing/listing.py",
+        """
+        import os
+        import sys
+
+        from azureml.core import Run
+
+        Run.get_context().log_list("files", [len(os.listdir(path)) for path in sys.argv[1:]])
+        """,
+    )
+    store = ws.get_default_datastore()
+
+    def listing() -> Pipeline:
+        reference = DataReference(store, "reference", "arrives/reference")
+        path = PipelineParameter("path", DataPath(store, "arrives/path"))
+        binding = DataPathComputeBinding()
+        step = PythonScriptStep(
+            "listing.py",
+            name="listing",
+            source_directory="listing",
+            arguments=[reference, (path, binding)],
+            inputs=[reference, (path, binding)],
+        )
+        return Pipeline(ws, [step])
+
+    assert finished(listing()).get_metrics() == {"files": [0, 0]}
+    assert reusable(listing()) == {"listing"}
+    assert reusable(listing(), path=DataPath(store, "arrives/elsewhere")) == {"listing"}
+
+    write_file(place / ".pipelite/data/arrives/path/a.csv", "1")
+    write_file(place / ".pipelite/data/arrives/path/b.csv", "2")
+    assert finished(listing()).get_metrics() == {"files": [0, 2]}
+    write_file(place / ".pipelite/data/arrives/reference/a.csv", "1")
+    assert reusable(listing()) == set()
+    assert finished(listing()).get_metrics() == {"files": [1, 2]}

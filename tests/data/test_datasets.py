@@ -326,6 +326,21 @@ class TestBadInput:
         with pytest.raises(DatasetError, match=r"(there is no file or folder|no file matches) '.*nothing"):
             Dataset.from_delimited_files(path).to_pandas()
 
+    def test_files_that_need_not_be_there_are_an_empty_folder(self, write):
+        later, pattern = (
+            Dataset.from_files("later", missing_ok=True),
+            Dataset.from_files("later/*.csv", missing_ok=True),
+        )
+        assert (later.files, pattern.files, list(later.as_path().iterdir()), later.download("copy")) == ([], [], [], [])
+        before = identity(later)
+
+        write("later/a.txt", "1")
+
+        assert (later.files, pattern.files) == (["a.txt"], [])
+        assert identity(later) == identity(Dataset.from_files("later")) != before
+        with pytest.raises(DatasetError, match="there is no file or folder"):
+            identity(Dataset.from_files("nothing"))
+
     @pytest.mark.parametrize("text", ["a,b\n1,2\n3\n", "a,b\n1,2\n3,4,5\n"])
     def test_rows_of_different_lengths_are_named(self, write, text):
         write("a.csv", text)

@@ -366,9 +366,7 @@ def checked(parameter: PipelineParameter, value: Any) -> Any:
     default = parameter.default_value
     if isinstance(default, DataPath):
         if isinstance(value, DataPath):
-            from pipelite.azureml.core.dataset import FileDatasetFactory
-
-            return FileDatasetFactory.from_files(value, validate=False).native
+            return Dataset.from_files((value.datastore_name, value.path_on_datastore), missing_ok=True)
         raise _wrong(parameter, value, "DataPath")
     if isinstance(default, AbstractDataset):
         if isinstance(value, AbstractDataset):
