@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, Literal, Union
 
 import attrs
 
@@ -80,7 +80,7 @@ class Dataset(TrackedData):
         path: PathLike | Sequence[PathLike],
         *,
         separator: str = ",",
-        header: bool = True,
+        header: bool | Literal["first", "only_first"] = True,
         columns: Sequence[str] | None = None,
         encoding: str = "utf8",
         types: Mapping[str, str] | None = None,
@@ -94,8 +94,10 @@ class Dataset(TrackedData):
         ----------
         path : str, Path, path on a datastore, or a sequence of them
             With `*`, `?`, `[...]` and `**`; a folder stands for all files below it.
-        header : bool
-            Whether the first line names the columns; without, and without `columns`, they are f0, f1, ...
+        header : bool, "first" or "only_first"
+            Whether the first line of a file names its columns, by which files are put together; without, and without
+            `columns`, they are f0, f1, ... With "first" the columns of all files are called as in the first one, whatever
+            the first lines of the others say; with "only_first" these have no such line.
         columns : sequence of str, optional
             Names instead of those in the first line.
         types : mapping of str to str, optional
@@ -107,6 +109,8 @@ class Dataset(TrackedData):
         partition_format : str, optional
             Columns in the names of the files: ``region={region}/{day:%Y-%m-%d}.csv``, with `int` and `float` as other types.
         """
+        if header not in (True, False, "first", "only_first"):
+            raise DatasetError(f"header={header!r} is wrong; True, False, 'first' or 'only_first' is expected")
         options = {
             "separator": separator,
             "header": header,

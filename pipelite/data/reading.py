@@ -62,9 +62,11 @@ def iter_tables(
     """
     steps = [_make_operation(operation, dataset) for operation in definition.operations]
     partitions = Partitions(definition.options.get("partition_format"), dataset)
+    names: Sequence[str] | None = None
     for file in files:
         columns = partitions.values_of(file.name)
-        for part in _iter_file(definition, file, dataset, load_frame, as_text):
+        for part in _iter_file(_behind_first(definition, names), file, dataset, load_frame, as_text):
+            names = part.column_names if names is None else names
             table = _add_columns(part, columns)
             for step in steps:
                 table = step(table)
@@ -216,6 +218,15 @@ def _iter_file(
         raise DatasetError(
             f"dataset {dataset}: the file {file.name!r} ({file.place}) cannot be read: {exc}", dataset=dataset
         ) from exc
+
+
+def _behind_first(definition: Definition, names: Sequence[str] | None) -> Definition:
+    """How a file is read, given the names of the columns of the first one."""
+    options = definition.options
+    if names is None or options.get("header") not in ("first", "only_first"):
+        return definition
+    is_left_out = options["header"] == "first"
+    return attrs.evolve(definition, options={**options, "columns": list(names), "header": is_left_out})
 
 
 def _iter_delimited(

@@ -8,6 +8,7 @@ import pytest
 
 from pipelite.azureml.core import Dataset, Datastore
 from pipelite.azureml.data.datapath import DataPath
+from pipelite.azureml.data.dataset_type_definitions import PromoteHeadersBehavior
 from pipelite.azureml.exceptions import DatasetTimestampMissingError, UserErrorException
 
 
@@ -153,9 +154,29 @@ def test_a_url_that_nothing_answers_at_is_said_to_be_one(ws):
 def test_columns_that_a_header_names_alike_are_told_apart(store, write):
     write("alike/one.csv", "a,0,0,a\n1,2,3,4\n")
     write("alike/two.csv", "a,0,0,a,a.1\n5,6,7,8,9\n")
-    rows = Dataset.Tabular.from_delimited_files("alike/*.csv").to_pandas_dataframe()
+    every = PromoteHeadersBehavior.COMBINE_ALL_FILES_HEADERS
+    rows = Dataset.Tabular.from_delimited_files("alike/*.csv", header=every).to_pandas_dataframe()
     assert list(rows) == ["a", "0", "0.1", "a.1", "a.2"]
     assert rows.iloc[0, :4].tolist() == [1, 2, 3, 4]
+
+
+def test_the_first_file_names_the_columns_unless_a_script_says_otherwise(store, write):
+    write(".pipelite/data/parts/a.csv", "x,y\n1,2\n")
+    write(".pipelite/data/parts/b.csv", "y,x\n3,4\n")
+
+    def read(*header):
+        made = Dataset.Tabular.from_delimited_files((store, "parts"), header=header[0] if header else True)
+        return made.to_pandas_dataframe().to_dict("list")
+
+    same = {"x": [1, 3], "y": [2, 4]}
+    assert read() == read(PromoteHeadersBehavior.ALL_FILES_HAVE_SAME_HEADERS) == same
+    assert read(PromoteHeadersBehavior.COMBINE_ALL_FILES_HEADERS) == {"x": [1, 4], "y": [2, 3]}
+    assert read(PromoteHeadersBehavior.ONLY_FIRST_FILE_HAS_HEADERS) == {"x": ["1", "y", "3"], "y": ["2", "x", "4"]}
+    assert (
+        read(False)
+        == read(PromoteHeadersBehavior.NO_HEADERS)
+        == {"f0": ["x", "1", "y", "3"], "f1": ["y", "2", "x", "4"]}
+    )
 
 
 def test_rows_are_chosen_by_their_times(ws, write):

@@ -39,6 +39,7 @@ NAMES = {
     "azureml.data.data_reference": "DataReference",
     "azureml.data.datapath": "DataPath DataPathComputeBinding",
     "azureml.data.dataset_consumption_config": "DatasetConsumptionConfig",
+    "azureml.data.dataset_type_definitions": "PromoteHeadersBehavior",
     "azureml.data.dataset_factory": "TabularDatasetFactory FileDatasetFactory DataType",
     "azureml.data.file_dataset": "FileDataset",
     "azureml.data.sql_data_reference": "SqlDataReference",

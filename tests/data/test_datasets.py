@@ -320,6 +320,40 @@ class TestIdentity:
         assert data.to_pandas()["hour"].tolist() == [9]
 
 
+class TestHeaders:
+    @pytest.fixture(autouse=True)
+    def files(self, write):
+        write("a.csv", "x,y\n1,2\n")
+        write("b.csv", "y,x\n3,4\n")
+
+    @pytest.mark.parametrize(
+        ("header", "rows"),
+        [
+            (True, [{"x": 1, "y": 2}, {"x": 4, "y": 3}]),
+            ("first", [{"x": 1, "y": 2}, {"x": 3, "y": 4}]),
+            (False, [{"f0": "x", "f1": "y"}, {"f0": "1", "f1": "2"}, {"f0": "y", "f1": "x"}, {"f0": "3", "f1": "4"}]),
+        ],
+    )
+    def test_files_are_put_together_by_their_own_names_or_those_of_the_first(self, header, rows):
+        data = Dataset.from_delimited_files(["a.csv", "b.csv"], header=header)
+        assert data.to_arrow().to_pylist() == rows
+
+    def test_only_the_first_file_has_a_line_with_names(self, write):
+        write("b.csv", "3,4\n5,6\n")
+        data = Dataset.from_delimited_files("*.csv", header="only_first", types={"y": "float"})
+        assert data.to_arrow().to_pydict() == {"x": [1, 3, 5], "y": [2.0, 4.0, 6.0]}
+        assert data.take(2).to_arrow().num_rows == 2
+
+    def test_a_later_file_with_another_number_of_columns_is_named(self, write):
+        write("b.csv", "z\n3\n")
+        with pytest.raises(DatasetError, match=r"'b.csv' .* has rows of different lengths .*Expected 2 columns"):
+            Dataset.from_delimited_files("*.csv", header="first").to_pandas()
+
+    def test_another_word_is_refused(self):
+        with pytest.raises(DatasetError, match="header='last' is wrong; True, False, 'first' or 'only_first'"):
+            Dataset.from_delimited_files("*.csv", header="last")
+
+
 class TestBadInput:
     @pytest.mark.parametrize("path", ["nothing.csv", "nothing/*.csv", "**/*.nothing"])
     def test_a_path_or_pattern_that_finds_nothing_is_named(self, path):

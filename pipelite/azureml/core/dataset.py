@@ -293,7 +293,7 @@ class TabularDataset(AbstractDataset):
         partition_as_file_dataset: bool = False,
     ) -> Any:
         """Write it as files in a folder for each combination of some columns; gives a dataset of these."""
-        native = self._native.partition_by(list(partition_keys), _place(target))
+        native = self._native.partition_by(list(partition_keys), place_of(target))
         if name:
             native = native.register(reserve_native(_state.open_workspace().store, name))
         return of_native(native)
@@ -427,7 +427,7 @@ class TabularDatasetFactory:
             note_ignored("infer_column_types=False; set_column_types says what each column is")
         options: dict[str, Any] = {
             "separator": separator,
-            "header": header is True or str(getattr(header, "name", header)) not in ("False", "NO_HEADERS"),
+            "header": _header_of(header, path),
             "types": {name: each.name for name, each in (set_column_types or {}).items()} or None,
             "partition_format": _seen_from(path, partition_format),
             "multi_line": support_multi_line,
@@ -634,6 +634,18 @@ def _tabular(method: str, path: Any, options: Mapping[str, Any], validate: bool)
     return made
 
 
+def _header_of(given: Any, path: Any) -> Any:
+    """What v1 made of the first lines of files."""
+    behavior = str(getattr(given, "name", given))
+    if behavior in ("False", "NO_HEADERS"):
+        return False
+    places = [str(each[1] if isinstance(each, tuple) else each) for each in _places(path)]
+    if len(places) == 1 and not re.search(r"[*?\[]", places[0]) and os.path.splitext(places[0])[1]:
+        # One file.
+        return True
+    return {"ONLY_FIRST_FILE_HAS_HEADERS": "only_first", "COMBINE_ALL_FILES_HEADERS": True}.get(behavior, "first")
+
+
 def _partitioned(path: Any, partition_format: str | None) -> dict[str, Any]:
     found = _seen_from(path, partition_format)
     return {} if found is None else {"partition_format": found}
@@ -677,10 +689,10 @@ def _shown(places: list[Any]) -> str:
 def _places(path: Any) -> list[Any]:
     """Where the files are, as `pipelite.Dataset` takes it."""
     given = path if isinstance(path, list) else [path]
-    return [_place(each) for each in given]
+    return [place_of(each) for each in given]
 
 
-def _place(path: Any) -> Any:
+def place_of(path: Any) -> Any:
     if isinstance(path, str | os.PathLike):
         text = os.fspath(path)
         return text if "://" in text else os.path.abspath(text)

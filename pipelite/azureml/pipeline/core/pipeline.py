@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelite.api import Pipeline as NativePipeline
 from pipelite.api.publishing import STANDS_ALONE
-from pipelite.azureml.core.dataset import AbstractDataset, to_kept
+from pipelite.azureml.core.dataset import AbstractDataset, place_of, to_kept
 from pipelite.azureml.data.datapath import DataPath
 from pipelite.azureml.exceptions import UserErrorException
 from pipelite.azureml.identities import by_definition, counts_by_definition
@@ -366,7 +366,7 @@ def checked(parameter: PipelineParameter, value: Any) -> Any:
     default = parameter.default_value
     if isinstance(default, DataPath):
         if isinstance(value, DataPath):
-            return Dataset.from_files((value.datastore_name, value.path_on_datastore), missing_ok=True)
+            return Dataset.from_files(place_of(value), missing_ok=True)
         raise _wrong(parameter, value, "DataPath")
     if isinstance(default, AbstractDataset):
         if isinstance(value, AbstractDataset):
