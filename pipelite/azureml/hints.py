@@ -32,6 +32,14 @@ _REMOVED: tuple[tuple[str, str], ...] = (
         "{0} came with the SDK; errors of workspaces, datastores and datasets are azureml.exceptions.UserErrorException here",
     ),
     (
+        r"No module named '(requests|pytz|jsonpickle|docker|contextlib2|pathspec|cryptography|jwt|dotnetcore2)'",
+        "{0} came with the SDK, and does not come with this library: install it where the script runs",
+    ),
+    (
+        r"HTTPConnectionPool\(host='(?:127\.0\.0\.1|localhost)'.*/Pipeline\w*/",
+        "nothing answers at the URL of what is published: `pipelite serve` does, in a terminal of its own or as a service",
+    ),
+    (
         r"No module named '(sklearn_pandas)'",
         "{0} has to be installed; scikit-learn's ColumnTransformer takes its place",
     ),

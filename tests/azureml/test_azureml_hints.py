@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from pipelite.azureml.core import Experiment, Workspace
@@ -83,3 +86,27 @@ def test_each_removed_name_has_a_hint_of_its_own_and_others_have_none(message, h
 
     assert explained.startswith(message)
     assert (explained == message) if hint is None else (hint in explained)
+
+
+@pytest.mark.parametrize(
+    ("script", "hint"),
+    [
+        (
+            "raise ModuleNotFoundError(\"No module named 'jsonpickle'\")",
+            "jsonpickle came with the SDK, and does not come with this library: install it",
+        ),
+        ("import numpy as np\nnp.float", "NumPy removed np.float in 1.24"),
+        (
+            "import requests\nrequests.post('http://127.0.0.1:9/PipelineRuns/PipelineSubmit/1')",
+            "nothing answers at the URL of what is published: `pipelite serve` does",
+        ),
+    ],
+)
+def test_a_script_itself_that_fails_says_so_too(tmp_path, script, hint):
+    (tmp_path / "old.py").write_text(script)
+    command = [sys.executable, "-m", "pipelite.azureml", "old.py"]
+
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(hint)
