@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import os
 import pickle
+import queue
 import sys
 import threading
 from collections.abc import Callable
@@ -78,6 +79,12 @@ class Slot:
         """Have the worker end by itself, once it has done what it was sent, or killed."""
         executor, self._executor = self._executor, None
         if executor is not None:
+            if kill_workers:
+                # The pool drops what waits, and its thread would then stumble over what was not handed on yet: the worker
+                # would stay as a zombie.
+                with contextlib.suppress(queue.Empty):
+                    while True:
+                        executor._work_ids.get_nowait()
             executor.shutdown(wait=False, kill_workers=kill_workers)
 
     def _start(self) -> None:

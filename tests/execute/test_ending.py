@@ -12,11 +12,13 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pipelite import Workspace, pipeline, step
 from pipelite.errors import ParameterError, StepFailed
 from pipelite.execute import badges, ending, local_target
+from pipelite.execute.slots import Slot
 from pipelite.store import request_cancel
 from pipelite.store.owners import SEMAPHORES
 
@@ -418,6 +420,24 @@ def test_a_worker_in_which_memory_ran_out_is_replaced(workspace, monkeypatch):
 
     statuses = {name: step.status for name, step in Workspace().run().steps.items()}
     assert [statuses[f"after-{i}"] for i in range(4)] == ["completed"] * 4
+
+
+def test_a_worker_that_is_replaced_while_more_waits_for_it_leaves_nothing_behind(workspace):
+    slot = Slot(0)
+    slot._start()
+    executor, process = slot._executor, slot.worker.process
+    thread = executor._executor_manager_thread
+
+    def replace(done):
+        # In the pool's own thread, which has not handed this on when the worker goes.
+        executor.submit(time.sleep, 60)
+        slot.replace()
+
+    executor.submit(time.sleep, 0.2).add_done_callback(replace)
+    thread.join(20)
+
+    assert not thread.is_alive()
+    assert not psutil.pid_exists(process.pid)
 
 
 def test_a_worker_keeps_its_process_however_much_memory_its_steps_keep(workspace, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -484,8 +485,10 @@ def test_a_worker_that_is_killed_has_its_run_canceled_before_its_retry_makes_ano
     api.wait_for("submitted")
 
     for child in psutil.Process().children():
-        if "popen_loky_posix" in " ".join(child.cmdline()):
-            child.kill()
+        # One of another test may have just ended.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "popen_loky_posix" in " ".join(child.cmdline()):
+                child.kill()
 
     api.wait_for("submitted", 2)
     assert api.canceled == [8001]
