@@ -11,7 +11,7 @@ from pipelite.azureml.core import Experiment, RunConfiguration, Workspace
 from pipelite.azureml.exceptions import NotOnOneBoxError, UserErrorException
 from pipelite.azureml.pipeline.core import Module, ModuleVersion, Pipeline, PipelineData, PipelineParameter
 from pipelite.azureml.pipeline.core.graph import InputPortDef, OutputPortDef
-from pipelite.azureml.pipeline.steps import ModuleStep
+from pipelite.azureml.pipeline.steps import ModuleStep, PythonScriptStep
 
 GROW = """
     import argparse, os
@@ -135,6 +135,13 @@ def test_a_step_runs_in_the_environment_of_its_module_unless_it_has_one_of_its_o
     assert ModuleStep(Module.get(grown.ws, name="Alone")).runconfig.all_variables() == {"COLOUR": "red"}
     assert ModuleStep(module, runconfig=RunConfiguration()).runconfig.all_variables() == {}
     assert "category= of a module" in capsys.readouterr().err
+
+
+def test_its_steps_are_saved_as_those_of_scripts_and_reuse_what_they_computed(grown, place):
+    grown.run.save("grown.yml")
+    again = Pipeline.load_yaml(grown.ws, "grown.yml")
+    assert [type(step) for step in again.steps] == [PythonScriptStep] * 3
+    assert {each.action for each in again.native.plan(**again.values({"letter": "d"}))} == {"reuse"}
 
 
 def test_modules_of_services_are_refused(grown):

@@ -332,6 +332,7 @@ def _with_step(step):
         (_with_step("name: x"), r"pipeline\.yml: step 'one': key 'type' is missing"),
         (_with_step("type: PythonStep"), "step 'one': key 'type' is 'PythonStep'.* did you mean 'PythonScriptStep'"),
         (_with_step("type: AutoMLStep"), "is not read from YAML; make it in Python"),
+        (_with_step("type: ModuleStep"), "is not read from YAML; make it in Python"),
         (_with_step("type: PythonScriptStep"), "step 'one': .*script_name"),
         (_with_step("type: PythonScriptStep\nscript_name: no.py"), "step 'one': there is no script 'no.py'"),
         (

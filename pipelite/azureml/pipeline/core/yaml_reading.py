@@ -39,9 +39,9 @@ _OUTPUT_KEYS = (
 #: Keys of steps that are said in words of their own, whatever the class calls them.
 _STEP_KEYS = ("type", "compute", "arguments", "parameters", "inputs", "outputs", "run_after")
 #: Kinds that are made of more than YAML says. v1 read of these only `ParallelRunStep`.
-_ONLY_IN_PYTHON = ("AutoMLStep", "EstimatorStep", "HyperDriveStep", "MpiStep", "ParallelRunStep")
+_ONLY_IN_PYTHON = ("AutoMLStep", "EstimatorStep", "HyperDriveStep", "ModuleStep", "MpiStep", "ParallelRunStep")
 #: Kinds that say what to do instead, whatever else they are given.
-_ELSEWHERE = ("AdlaStep", "AzureBatchStep", "KustoStep", "ModuleStep", "RScriptStep", "SynapseSparkStep")
+_ELSEWHERE = ("AdlaStep", "AzureBatchStep", "KustoStep", "RScriptStep", "SynapseSparkStep")
 #: What the expression for a dataset may call: nothing of it reads or writes data.
 _DATASET_CALLS = (
     *("get", "from_delimited_files", "from_parquet_files", "from_json_lines_files", "from_files", "from_sql"),

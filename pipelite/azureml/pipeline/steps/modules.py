@@ -51,20 +51,21 @@ class ModuleStep(PythonScriptStep):
             runconfig = RunConfiguration()
             runconfig.environment = from_kept(found.environment)
         given = {each.name for each in flatten(words) if isinstance(each, PipelineParameter)}
-        super().__init__(
-            found.script_name,
-            name=called,
-            arguments=words,
-            compute_target=compute_target,
-            runconfig=runconfig,
-            runconfig_pipeline_params=runconfig_pipeline_params,
-            inputs=[_as_input(port, ports[port]) for port in found.inputs],
-            outputs=[ports[port] for port in found.outputs],
+        self.given = {
+            "script_name": found.script_name,
+            "name": called,
+            "arguments": words,
+            "compute_target": compute_target,
+            "runconfig": runconfig,
+            "runconfig_pipeline_params": runconfig_pipeline_params,
+            "inputs": [_as_input(port, ports[port]) for port in found.inputs],
+            "outputs": [ports[port] for port in found.outputs],
             # A parameter of the pipeline among the arguments is the one that counts.
-            params={key: value for key, value in {**found.params, **(params or {})}.items() if key not in given},
-            source_directory=found.folder,
+            "params": {key: value for key, value in {**found.params, **(params or {})}.items() if key not in given},
+            "source_directory": found.folder,
             **others,
-        )
+        }
+        super().__init__(**self.given)
         self.module_version = found
 
 
