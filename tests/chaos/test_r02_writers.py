@@ -99,7 +99,8 @@ def read_all(folder: Path, gate, is_over, results) -> None:
     gate.wait()
     times, problems, seen = [], [], (0, 0)
     with Store.open(folder) as store:
-        while not is_over.is_set():
+        # On a busy machine all may be over before it has looked once.
+        while not is_over.is_set() or not (times or problems):
             began = time.monotonic()
             try:
                 [row] = store.database.read(
