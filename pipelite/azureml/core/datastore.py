@@ -183,19 +183,7 @@ class Datastore:
             "its address"
         )
 
-    @staticmethod
-    def register_azure_postgre_sql(workspace: Workspace, datastore_name: str, *_: Any, **__: Any) -> Datastore:
-        raise NotOnOneBoxError(
-            f"datastore {datastore_name!r}: a database is not a datastore here; Dataset.from_sql of pipelite reads one by "
-            "its address"
-        )
-
-    @staticmethod
-    def register_azure_my_sql(workspace: Workspace, datastore_name: str, *_: Any, **__: Any) -> Datastore:
-        raise NotOnOneBoxError(
-            f"datastore {datastore_name!r}: a database is not a datastore here; Dataset.from_sql of pipelite reads one by "
-            "its address"
-        )
+    register_azure_postgre_sql = register_azure_my_sql = register_azure_sql_database
 
     @staticmethod
     def register_azure_data_lake(workspace: Workspace, datastore_name: str, *_: Any, **__: Any) -> Datastore:

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pipelite.azureml.core.run import PARENT, SCRIPT_RUN, Run, has, view_of
+from pipelite.azureml.core.run import PARENT, SCRIPT_RUN, Run, view_of
+from pipelite.azureml.core.run_records import has
 from pipelite.azureml.exceptions import UserErrorException
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelite.azureml import _state
 from pipelite.azureml._notices import note_ignored
+from pipelite.azureml.core.run_records import has
 from pipelite.azureml.exceptions import ModelNotFoundException, NotOnOneBoxError, UserErrorException
 from pipelite.store import now_text
 
@@ -183,7 +184,7 @@ class Model:
                 versions = [
                     each
                     for each in _versions(workspace, known, tags)
-                    if _has(each["properties"], properties)
+                    if has(each["properties"], properties)
                     and run_id in (None, each["run_id"])
                     and (dataset_id is None or any(dataset_id == each_id for _, each_id in each.get("datasets", ())))
                 ]
@@ -347,15 +348,9 @@ def _versions(workspace: Workspace, name: str, tags: Any) -> list[dict[str, Any]
     found = [
         each
         for label, each in _state.get_all(workspace.store, _KIND).items()
-        if label.rpartition(":")[0] == name and _has(each["tags"], tags)
+        if label.rpartition(":")[0] == name and has(each["tags"], tags)
     ]
     return sorted(found, key=lambda each: int(each["version"]))
-
-
-def _has(given: Mapping[str, str], wanted: Any) -> bool:
-    pairs = wanted.items() if isinstance(wanted, Mapping) else [wanted] if isinstance(wanted, str) else wanted or []
-    asked = [each if isinstance(each, list | tuple) else (each, None) for each in pairs]
-    return all(key in given and value in (None, given[key]) for key, value in asked)
 
 
 def _texts(given: Any) -> dict[str, str]:

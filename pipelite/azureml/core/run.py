@@ -10,7 +10,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelite.azureml.core.run_records import STATUSES, Labels, copy_kept, kept_files, read_metrics, texts, time_text
+from pipelite.azureml.core.run_records import (
+    STATUSES,
+    Labels,
+    copy_kept,
+    has,
+    kept_files,
+    read_metrics,
+    texts,
+    time_text,
+)
 from pipelite.azureml.core.script_run import LoggingRun, _OfflineRun, own_run
 from pipelite.azureml.exceptions import (
     ActivityFailedException,
@@ -386,12 +395,6 @@ def view_of(experiment: Experiment, native: Any) -> Run:
     if SCRIPT_RUN in native.tags:
         return Run(experiment, native.id)
     return PipelineRun(experiment, native.id, _run=native)
-
-
-def has(given: Mapping[str, str], wanted: Any) -> bool:
-    """Whether there are tags or properties that are asked for: a name, or names with values."""
-    asked = {wanted: None} if isinstance(wanted, str) else dict(wanted or {})
-    return all(key in given and value in (None, given[key]) for key, value in asked.items())
 
 
 def wait_for_end(native: Any, timeout_s: float | None) -> bool:

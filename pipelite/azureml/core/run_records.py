@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelite.azureml import _state
-from pipelite.azureml.exceptions import (
-    UserErrorException,
-)
+from pipelite.azureml.exceptions import UserErrorException
 
 if TYPE_CHECKING:
     from pipelite.store import Store
@@ -132,6 +130,13 @@ class Labels:
                     f"run {self._run_id} has the property {key!r} already, and it cannot be changed"
                 )
         self.change("properties", texts(properties))
+
+
+def has(given: Mapping[str, str], wanted: Any) -> bool:
+    """Whether there are tags or properties that are asked for: a name, names with values, or a list of names and pairs."""
+    pairs = wanted.items() if isinstance(wanted, Mapping) else [wanted] if isinstance(wanted, str) else wanted or []
+    asked = [each if isinstance(each, list | tuple) else (each, None) for each in pairs]
+    return all(key in given and value in (None, given[key]) for key, value in asked)
 
 
 def texts(values: Mapping[str, Any]) -> dict[str, str]:

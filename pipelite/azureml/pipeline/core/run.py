@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelite.azureml.core.run import LOG_NAME, Run, failure_of, has, wait_for_end
-from pipelite.azureml.core.run_records import STATUSES, kept_files, read_metrics, time_text
+from pipelite.azureml.core.run import LOG_NAME, Run, failure_of, wait_for_end
+from pipelite.azureml.core.run_records import STATUSES, has, kept_files, read_metrics, time_text
 from pipelite.azureml.core.script_run import ScriptRun
 from pipelite.azureml.exceptions import UserErrorException
 from pipelite.azureml.pipeline.core import kept_forms, yaml_writing
